@@ -1,0 +1,1 @@
+"""fnn: pure training steps in JAX."""

@@ -1,0 +1,225 @@
+"""The error type of this library, and the helpers that word every refusal.
+
+A wrong call fails before anything compiles, as `ValueError` or `TypeError`, with four things in one
+message: the argument's name, what came, what was expected, the remedy. Checks of a *value* look only
+at concrete values, with NumPy, so that nothing breaks or is staged under a trace; checks of a shape
+or dtype always run.
+"""
+
+import contextlib
+import difflib
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn import tree
+
+
+class NonFiniteError(ArithmeticError):
+    """Training met a loss or gradient that is not a finite number.
+
+    Attributes:
+        result: what the run had reached by then, as `fnn.fit` would have returned it, or None.
+    """
+
+    def __init__(self, message: str, result: Any = None):
+        super().__init__(message)
+        self.result = result
+
+
+def message(argument: str, got: Any, expected: str, remedy: str = "") -> str:
+    """The one form of every refusal.
+
+    Example:
+        >>> message("rate", 1.5, "a number in [0, 1)", "To drop half of the units, give 0.5.")
+        'rate: got 1.5, expected a number in [0, 1). To drop half of the units, give 0.5.'
+    """
+    return f"{argument}: got {got}, expected {expected}." + (f" {remedy}" if remedy else "")
+
+
+def is_traced(x: Any) -> bool:
+    """Whether any leaf is a tracer, whose value is not known yet."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x))
+
+
+# Under a trace a batch's targets are unknown, but the data set that they are taken from is not.
+_behind: list[tuple[Any, Any]] = []
+
+
+@contextlib.contextmanager
+def values_behind(tracer: Any, values: Any) -> Iterator[None]:
+    """While it lasts, value checks of `tracer` look at `values`, the array that its rows come from."""
+    _behind.append((tracer, values))
+    try:
+        yield
+    finally:
+        _behind.pop()
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """The values of `x` as a NumPy array, or None where they are not known (under a trace)."""
+    if is_traced(x):
+        x = next((values for tracer, values in reversed(_behind) if tracer is x), x)
+    return None if is_traced(x) else np.asarray(x)
+
+
+def is_zero(x: Any) -> bool:
+    """Whether `x` is known to be 0: then a term may be left out of the program, with the same result."""
+    value = concrete(x)
+    return value is not None and value.ndim == 0 and bool(value == 0)
+
+
+def check_scalar(
+    argument: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    remedy: str = "",
+) -> None:
+    """Refuses what is not one finite real number in [low, high), or in (low, high) with `open_low`."""
+    expected = _interval(low, high, open_low)
+    if isinstance(value, bool | str | bytes | list | tuple | dict | set) or value is None or callable(value):
+        raise TypeError(message(argument, _brief(value), expected, remedy))
+    if np.shape(value) != ():
+        sweep = "To try many values, build it inside a function of the value and vmap that function."
+        raise ValueError(message(argument, f"an array of shape {np.shape(value)}", expected, remedy or sweep))
+    known = concrete(value)
+    if known is None:
+        return
+    if known.dtype.kind not in "fiu" and not jnp.issubdtype(known.dtype, jnp.floating):
+        raise TypeError(message(argument, _brief(value), expected, remedy))
+    number = float(known)
+    if not math.isfinite(number) or number < low or number >= high or (open_low and number == low):
+        raise ValueError(message(argument, _brief(value), expected, remedy))
+
+
+def check_count(argument: str, value: Any, minimum: int = 1, remedy: str = "") -> None:
+    """Refuses what is not an integer of at least `minimum`; counts shape the program, so none is traced."""
+    expected = f"an integer >= {minimum}"
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(message(argument, _brief(value), expected, remedy))
+    if value < minimum:
+        raise ValueError(message(argument, value, expected, remedy))
+
+
+def check_flag(argument: str, value: Any) -> None:
+    """Refuses what is not True or False."""
+    if not isinstance(value, bool | np.bool):
+        raise TypeError(
+            message(argument, _brief(value), "True or False", "It chooses the program, so it is never traced.")
+        )
+
+
+def check_choice(argument: str, value: Any, choices: Iterable[str]) -> None:
+    """Refuses a name that is not among the choices, and names the nearest ones."""
+    known = sorted(choices)
+    if isinstance(value, str) and value in known:
+        return
+    near = difflib.get_close_matches(str(value), known, n=3, cutoff=0.5)
+    remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    kind = ValueError if isinstance(value, str) else TypeError
+    raise kind(message(argument, _brief(value), f"one of {', '.join(known)}", remedy))
+
+
+def check_callable(argument: str, value: Any, expected: str, remedy: str = "") -> None:
+    """Refuses what cannot be called."""
+    if not callable(value):
+        raise TypeError(message(argument, _brief(value), expected, remedy))
+
+
+def check_key(argument: str, key: Any) -> None:
+    """Refuses what is not one typed key."""
+    expected = "one typed key"
+    remedy = "Make one with jax.random.key(seed)."
+    dtype = getattr(key, "dtype", None)
+    if dtype is None:
+        raise TypeError(message(argument, _brief(key), expected, remedy))
+    if not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        legacy = dtype == np.uint32 and np.shape(key)[-1:] == (2,)
+        got = "a legacy uint32 key" if legacy else _brief(key)
+        wrap = " Or wrap this one: jax.random.wrap_key_data(key)." if legacy else ""
+        raise TypeError(message(argument, got, expected, remedy + wrap))
+    if np.shape(key) != ():
+        many = "For many keys, vmap over them: jax.vmap(function)(keys)."
+        raise ValueError(message(argument, f"keys of shape {np.shape(key)}", expected, many))
+
+
+def check_array(argument: str, x: Any) -> None:
+    """Refuses what is not an array (of JAX or NumPy)."""
+    if not isinstance(x, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct):
+        raise TypeError(message(argument, _brief(x), "an array", f"Convert it: jnp.asarray({argument})."))
+
+
+def check_floating(argument: str, x: Any, remedy: str = "") -> None:
+    """Refuses what is not an array of floating-point numbers."""
+    check_array(argument, x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        cast = f"Cast it: {argument}.astype(jnp.float32)."
+        raise TypeError(message(argument, f"dtype {x.dtype}", "floating-point numbers", remedy or cast))
+
+
+def check_shape(argument: str, x: Any, shape: tuple[int, ...], remedy: str = "") -> None:
+    """Refuses an array whose shape is not exactly `shape`: nothing broadcasts silently."""
+    check_array(argument, x)
+    if np.shape(x) != tuple(shape):
+        raise ValueError(message(argument, f"shape {np.shape(x)}", f"shape {tuple(shape)}", remedy))
+
+
+def check_trainable(argument: str, params: Any) -> None:
+    """Refuses a tree with a leaf that has no gradient: integers, booleans, keys; the leaf is named."""
+    for name, leaf in tree.named_leaves(params).items():
+        where = f"{argument} leaf '{name}'" if name else argument
+        if not hasattr(leaf, "dtype"):
+            raise TypeError(message(where, _brief(leaf), "an array", "Convert it: jnp.asarray(leaf)."))
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            raise TypeError(
+                message(
+                    where,
+                    f"dtype {leaf.dtype}",
+                    "floating-point or complex numbers",
+                    "Only those have a gradient: cast it, or keep it out of the parameters.",
+                )
+            )
+
+
+def check_finite(argument: str, x: Any) -> None:
+    """Refuses an array with a NaN or an infinity, and names its first row (known values only)."""
+    values = concrete(x)
+    if values is None or not jnp.issubdtype(values.dtype, jnp.inexact):
+        return
+    finite = np.isfinite(values)
+    if not finite.all():
+        index = tuple(int(i) for i in np.argwhere(~finite)[0])
+        rows = int((~finite).reshape(len(finite), -1).any(axis=1).sum()) if finite.ndim else 1
+        row = f" at row {index[0]}, index {index}" if index else ""
+        raise ValueError(
+            message(
+                argument,
+                f"{values[index]}{row} ({rows} bad row{'s' if rows > 1 else ''})",
+                "finite numbers",
+                "Drop or mend these rows before training.",
+            )
+        )
+
+
+def _interval(low: float, high: float, open_low: bool) -> str:
+    if low == -math.inf and high == math.inf:
+        return "a finite number"
+    if high == math.inf:
+        return f"a finite number {'>' if open_low else '>='} {low:g}"
+    return f"a number in {'(' if open_low else '['}{low:g}, {high:g})"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, jax.Array | np.ndarray) and np.ndim(value):
+        return f"an array of shape {np.shape(value)} and dtype {value.dtype}"
+    if isinstance(value, list | tuple | dict | set):
+        return f"a {type(value).__name__} of {len(value)}"
+    text = repr(value.item()) if isinstance(value, np.generic) and not callable(value) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,94 @@
+"""Small functions of a whole pytree: names of its leaves, norm, size, cast."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnn.typing import Array, DType, Params
+
+_NOT_WEIGHTS = frozenset({"b", "bias", "scale", "offset", "shift", "beta", "gamma"})
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """The readable name of a leaf's path, as `jax.tree_util` gives it.
+
+    Example:
+        >>> import jax
+        >>> [(path, _)] = jax.tree_util.tree_leaves_with_path({"dense_0": {"w": 1.0}})
+        >>> path_name(path)
+        'dense_0/w'
+    """
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """All leaves of a tree, keyed by their readable names, in the tree's order.
+
+    Example:
+        >>> named_leaves({"dense_0": {"w": 1.0, "b": 2.0}})
+        {'dense_0/b': 2.0, 'dense_0/w': 1.0}
+    """
+    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def size(tree: Any) -> int:
+    """How many numbers a tree holds: the sum over its leaves of the number of elements.
+
+    Example:
+        >>> size({"w": jnp.zeros((3, 2)), "b": jnp.zeros(2)})
+        8
+    """
+    return sum(jnp.size(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def global_norm(tree: Any) -> Array:
+    """Euclidean norm of all leaves taken as one vector, `sqrt(sum |x_i|^2)`, in float32 or wider.
+
+    Leaves are divided by the largest magnitude first, so that neither 1e30 nor 1e-30 leaves the
+    range of float32. The norm of a tree without leaves is 0.
+
+    Example:
+        >>> global_norm({"w": jnp.array([3.0]), "b": jnp.array([4.0])})
+        Array(5., dtype=float32)
+    """
+    leaves = [_widen(jnp.abs(x)) for x in jax.tree.leaves(tree) if jnp.size(x)]
+    if not leaves:
+        return jnp.zeros((), jnp.float32)
+    largest = jnp.max(jnp.stack([jnp.max(x) for x in leaves]))
+    unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    return unit * jnp.sqrt(sum((jnp.sum(jnp.square(x / unit)) for x in leaves), start=jnp.zeros_like(unit)))
+
+
+def cast(tree: Any, dtype: DType) -> Any:
+    """Casts the floating-point leaves; integers, booleans and keys stay as they are.
+
+    Example:
+        >>> cast({"w": jnp.ones(2), "n": jnp.array(1)}, jnp.bfloat16)
+        {'n': Array(1, dtype=int32, weak_type=True), 'w': Array([1, 1], dtype=bfloat16)}
+    """
+
+    def leaf(x: Array) -> Array:
+        return jnp.asarray(x, dtype) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating) else x
+
+    return jax.tree.map(leaf, tree)
+
+
+def weight_mask(params: Params) -> Any:
+    """True for the weights of a network, False for biases and for a normalization's scale and shift.
+
+    What a penalty or weight decay should touch (Goodfellow et al. 2016, section 7.1). A leaf counts as
+    a bias by the last part of its name: b, bias, scale, offset, shift, beta, gamma. It also serves as
+    Optax's `mask` argument.
+
+    Example:
+        >>> weight_mask({"dense_0": {"w": 1.0, "b": 2.0}})
+        {'dense_0': {'b': False, 'w': True}}
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: path_name(path).rpartition("/")[2] not in _NOT_WEIGHTS, params
+    )
+
+
+def _widen(x: Array) -> Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
