@@ -1,0 +1,73 @@
+"""What a set of examples is, and the checks that it passes before a run."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fnn.errors import check_array, check_finite, message
+from fnn.typing import Array
+
+
+class Dataset(NamedTuple):
+    """Examples `x` and their targets `y`; the leading axis of both counts the examples.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> Dataset(jnp.zeros((3, 2)), jnp.zeros(3)).y.shape
+        (3,)
+    """
+
+    x: Array
+    y: Array
+
+
+class Splits(NamedTuple):
+    """One set to train on and one to test on."""
+
+    train: Dataset
+    test: Dataset
+
+
+class WeightedBatch(NamedTuple):
+    """A batch in which each example counts `weight` times: 1 for its own, 0 for one that only fills it up.
+
+    All batches of an epoch have one shape, so that a run is one program; the fillers of the last one
+    are examples of the same epoch, and `weight` keeps them out of the loss and of the metrics.
+    """
+
+    x: Array
+    y: Array
+    weight: Array
+
+
+def check_dataset(data: Any, argument: str = "data") -> Dataset:
+    """Refuses what is not a set of examples, and returns it as a `Dataset`.
+
+    Args:
+        data: a `Dataset`, or a pair (x, y) of arrays.
+        argument: what the message calls it.
+
+    Raises:
+        TypeError: not a pair of arrays.
+        ValueError: no examples, x and y of different length, or NaN or infinity in x or y (with the row).
+
+    Example:
+        >>> check_dataset((np.zeros((3, 2)), np.zeros(3))).x.shape
+        (3, 2)
+    """
+    if not isinstance(data, tuple) or len(data) != 2:
+        got = f"a {type(data).__name__}"
+        raise TypeError(message(argument, got, "a Dataset of examples", "Make one: fnn.data.Dataset(x, y)."))
+    for name, array in zip(("x", "y"), data, strict=True):
+        check_array(f"{argument}.{name}", array)
+        if np.ndim(array) == 0:
+            raise ValueError(message(f"{argument}.{name}", "a scalar", "an array whose leading axis counts examples"))
+    x, y = data
+    if len(x) != len(y):
+        got = f"{len(x)} examples in x and {len(y)} targets in y"
+        raise ValueError(message(argument, got, "as many targets as examples"))
+    if len(x) == 0:
+        raise ValueError(message(argument, "no examples", "at least one", "Was a filter or a path wrong?"))
+    check_finite(f"{argument}.x", x)
+    check_finite(f"{argument}.y", y)
+    return Dataset(x, y)

@@ -1,0 +1,92 @@
+"""The dense layer, f(x W + b) without its f."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnn import initializers
+from fnn.errors import check_callable, check_count, check_flag, check_floating, check_key, message
+from fnn.nn.layer import Layer, Shaped
+from fnn.typing import Array, Initializer, Key, Params, State
+
+
+def dense(
+    units: int,
+    *,
+    w_init: Initializer | None = None,
+    b_init: Initializer = initializers.zeros,
+    use_bias: bool = True,
+) -> Layer:
+    """A fully connected layer, `y = x W + b`.
+
+    Parameters: `w` of shape (d_in, units) and `b` of shape (units,), in the dtype of x. On a GPU the
+    product runs in TF32 by default; `jax.default_matmul_precision("float32")` asks for more.
+
+    Args:
+        units: number of outputs.
+        w_init: draws w; None is `normalized_xavier()`.
+        b_init: draws b.
+        use_bias: whether there is a b.
+
+    Returns:
+        A layer from x (n, ..., d_in) to y (n, ..., units).
+
+    Raises:
+        ValueError: x has no axis of examples, or its last axis is not d_in.
+        TypeError: x is not of floating-point numbers, or of another dtype than the parameters.
+
+    Example:
+        >>> layer = dense(2, w_init=initializers.constant(1.0))
+        >>> params, state = layer.init(jax.random.key(0), jnp.ones((1, 3)))
+        >>> layer.apply(params, state, jnp.array([[1.0, 2.0, 3.0]]))[0]
+        Array([[6., 6.]], dtype=float32)
+
+    Source: Goodfellow et al. 2016, "Deep Learning", section 6.1; for the first weights Glorot and Bengio
+    2010, equation 16.
+    """
+    check_count("units", units)
+    check_flag("use_bias", use_bias)
+    w_init = initializers.normalized_xavier() if w_init is None else w_init
+    for name, initializer in (("w_init", w_init), ("b_init", b_init)):
+        check_callable(
+            name, initializer, "an initializer (key, shape, dtype) -> Array", "Such as fnn.initializers.he()."
+        )
+
+    def init(key: Key, x: Shaped) -> tuple[Params, State]:
+        check_key("key", key)
+        _check_input(x)
+        dtype = jnp.zeros((), x.dtype).dtype
+        key_w, key_b = jax.random.split(key)
+        w = w_init(key_w, (x.shape[-1], units), dtype)
+        return ({"w": w, "b": b_init(key_b, (units,), dtype)} if use_bias else {"w": w}), {}
+
+    def apply(
+        params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
+    ) -> tuple[Array, State]:
+        del train, key
+        _check_input(x)
+        x = jnp.asarray(x)
+        _check_fit(params, x, {"w", "b"} if use_bias else {"w"})
+        y = x @ params["w"]
+        return (y + params["b"] if use_bias else y), state
+
+    return Layer("dense", init, apply)
+
+
+def _check_input(x: Any) -> None:
+    check_floating("x", x)
+    if len(x.shape) < 2:
+        remedy = "One example is a batch of one: x[None]."
+        raise ValueError(message("x", f"shape {x.shape}", "shape (n, ..., d_in), examples first", remedy))
+
+
+def _check_fit(params: Params, x: Array, names: set[str]) -> None:
+    if not isinstance(params, dict) or set(params) != names:
+        got = f"entries {sorted(params)}" if isinstance(params, dict) else f"a {type(params).__name__}"
+        raise ValueError(message("params of dense", got, f"entries {sorted(names)}", "Make them with init."))
+    w = params["w"]
+    if x.shape[-1] != w.shape[0]:
+        raise ValueError(message("x", f"shape {x.shape}", f"last axis {w.shape[0]}, as w is {w.shape}"))
+    if x.dtype != w.dtype:
+        raise TypeError(message("x", f"dtype {x.dtype}", f"{w.dtype}, as w is", f"Cast it: x.astype({w.dtype})."))

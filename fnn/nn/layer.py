@@ -1,0 +1,176 @@
+"""What a layer is, and how layers become a network, which is a layer again."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fnn import keys
+from fnn.errors import check_key, check_shape, message
+from fnn.typing import Apply, Array, Key, Params, State
+
+Shaped = jax.ShapeDtypeStruct
+Init = Callable[[Key, Shaped], tuple[Params, State]]
+
+
+class Layer(NamedTuple):
+    """A pure function over parameters, and the function that draws the first ones.
+
+    A network is a layer too: everything that takes one takes the other.
+
+    Attributes:
+        name: what kind it is: "dense", "dropout", "mlp".
+        init: `init(key, x) -> (params, state)`, where `x` is a batch or its `jax.ShapeDtypeStruct`.
+        apply: `apply(params, state, x, *, train=False, key=None) -> (y, state)`. `params` has a gradient,
+            `state` has none; both are nested dicts, empty where there is nothing. With `train=False` the
+            state comes back as it was and no key is needed.
+
+    Example:
+        A layer that scales each feature, written from nothing:
+
+        >>> def init(key, x):
+        ...     return {"scale": jnp.ones(x.shape[-1], x.dtype)}, {}
+        >>> def apply(params, state, x, *, train=False, key=None):
+        ...     return x * params["scale"], state
+        >>> net = sequential(Layer("scale", init, apply))
+        >>> params, state = net.init(jax.random.key(0), jnp.ones((1, 2)))
+        >>> params
+        {'scale_0': {'scale': Array([1., 1.], dtype=float32)}}
+        >>> net.apply(params, state, jnp.ones((1, 2)))[0]
+        Array([[1., 1.]], dtype=float32)
+    """
+
+    name: str
+    init: Init
+    apply: Apply
+
+
+def stateless(name: str, function: Callable[[Array], Array]) -> Layer:
+    """A layer without parameters or state, from any function of arrays.
+
+    Example:
+        >>> stateless("double", lambda x: 2 * x).apply({}, {}, jnp.ones(2))[0]
+        Array([2., 2.], dtype=float32)
+    """
+
+    def init(key: Key, x: Shaped) -> tuple[Params, State]:
+        del key, x
+        return {}, {}
+
+    def apply(
+        params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
+    ) -> tuple[Array, State]:
+        del params, train, key
+        return function(x), state
+
+    return Layer(name, init, apply)
+
+
+def sequential(*layers: Layer) -> Layer:
+    """One layer after another, `f_k(... f_2(f_1(x)))`.
+
+    Each kind is numbered in order of appearance, and those numbers name the parameters:
+    `{"dense_0": {"w", "b"}, "dense_1": {"w", "b"}}`. A layer without parameters has no entry.
+
+    Raises:
+        ValueError: there are no layers.
+        TypeError: something is not a `Layer`.
+
+    Example:
+        >>> from fnn.nn import activation, dense
+        >>> net = sequential(dense(3), activation("tanh"), dense(1))
+        >>> params, state = net.init(jax.random.key(0), jnp.ones((5, 2)))
+        >>> jax.tree.map(jnp.shape, params)
+        {'dense_0': {'b': (3,), 'w': (2, 3)}, 'dense_1': {'b': (1,), 'w': (3, 1)}}
+        >>> net.apply(params, state, jnp.ones((5, 2)))[0].shape
+        (5, 1)
+    """
+    if not layers:
+        raise ValueError(message("layers", "none", "at least one layer"))
+    for position, layer in enumerate(layers):
+        check_layer(f"layers[{position}]", layer)
+    names = _numbered([layer.name for layer in layers])
+
+    def init(key: Key, x: Shaped) -> tuple[Params, State]:
+        check_key("key", key)
+        params, state = {}, {}
+        for name, layer in zip(names, layers, strict=True):
+            p, s = layer.init(keys.for_layer(key, name), x)
+            x = _output(layer, p, s, x)
+            params |= _entry(name, p)
+            state |= _entry(name, s)
+        return params, state
+
+    def apply(
+        params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
+    ) -> tuple[Array, State]:
+        new_state = {}
+        for name, layer in zip(names, layers, strict=True):
+            noise = None if key is None else keys.for_layer(key, name)
+            x, s = layer.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=noise)
+            new_state |= _entry(name, s)
+        return x, new_state
+
+    return Layer("sequential", init, apply)
+
+
+def residual(layer: Layer) -> Layer:
+    """A layer with a shortcut round it, `y = x + f(x)`; f keeps the shape of x.
+
+    Its parameters and state are those of the inner layer.
+
+    Raises:
+        ValueError: the inner layer changes the shape; both shapes are named.
+
+    Example:
+        >>> from fnn.nn import dense
+        >>> net = residual(dense(2, w_init=fnn.initializers.zeros))
+        >>> params, state = net.init(jax.random.key(0), jnp.ones((1, 2)))
+        >>> net.apply(params, state, jnp.array([[1.0, -3.0]]))[0]
+        Array([[ 1., -3.]], dtype=float32)
+
+    Source: He et al. 2016, "Deep residual learning for image recognition", equation 1.
+    """
+    check_layer("layer", layer)
+
+    def apply(
+        params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
+    ) -> tuple[Array, State]:
+        f, state = layer.apply(params, state, x, train=train, key=key)
+        check_shape("output of the inner layer", f, jnp.shape(x), "The shortcut adds x to it, so f keeps x's shape.")
+        return x + f, state
+
+    return Layer("residual", layer.init, apply)
+
+
+def check_layer(argument: str, layer: Any) -> None:
+    """Refuses what is not a `Layer`, and says how to make one of it.
+
+    Example:
+        >>> check_layer("layer", stateless("double", lambda x: 2 * x))
+    """
+    if isinstance(layer, Layer):
+        return
+    remedy = "Wrap a function: fnn.nn.activation(f). Wrap a Flax module: fnn.interop.from_linen or from_nnx."
+    if getattr(layer, "__module__", "").startswith("fnn.nn"):
+        remedy = f"Call it: {layer.__name__}(...)."
+    raise TypeError(message(argument, getattr(layer, "__name__", repr(layer)), "a Layer", remedy))
+
+
+def _numbered(kinds: Sequence[str]) -> list[str]:
+    seen: Counter[str] = Counter()
+    names = []
+    for kind in kinds:
+        names.append(f"{kind}_{seen[kind]}")
+        seen[kind] += 1
+    return names
+
+
+def _entry(name: str, tree: Any) -> dict[str, Any]:
+    return {name: tree} if jax.tree.leaves(tree) else {}
+
+
+def _output(layer: Layer, params: Params, state: State, x: Shaped) -> Shaped:
+    return jax.eval_shape(lambda p, s, v: layer.apply(p, s, v)[0], params, state, x)

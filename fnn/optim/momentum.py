@@ -1,0 +1,76 @@
+"""Momentum."""
+
+from typing import NamedTuple
+
+import optax
+
+from fnn.errors import check_flag, check_scalar, check_trainable
+from fnn.optim.conventions import convention as find
+from fnn.optim.leafwise import Numbers, accumulators, check_learning_rate, leafwise, no_updates, one_more, rate_at
+from fnn.typing import Array, LearningRate, Params, Scalar
+
+
+class MomentumState(NamedTuple):
+    """How many updates there were, and the velocity v, shaped like the parameters."""
+
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride]
+    v: Params
+
+
+def momentum(
+    learning_rate: LearningRate, beta: Scalar = 0.9, *, nesterov: bool = False, convention: str = "lecture"
+) -> optax.GradientTransformation:
+    """Momentum: `v <- beta v + (1 - beta) g; w <- w - lr v`, as the lecture defines it.
+
+    `fnn.optim.convention(name, "momentum")` prints the equations of each convention. A constant
+    gradient g ends in steps of `lr g` in "lecture", and of `lr g / (1 - beta)` in "paper".
+
+    Args:
+        learning_rate: lr, a number >= 0, a traced scalar, or an Optax schedule of the step from 0.
+        beta: the share of the velocity that stays, in [0, 1).
+        nesterov: look one step ahead.
+        convention: "lecture" or "paper" (`v <- beta v - lr g; w <- w + v`: under a schedule the velocity
+            remembers earlier rates).
+
+    Raises:
+        ValueError: a number outside its range, or an unknown convention.
+        TypeError: a parameter has no gradient, such as integers; the leaf is named.
+
+    Example:
+        Two steps with gradient 1, v = 0.5 and then 0.75:
+
+        >>> tx = momentum(1.0, beta=0.5)
+        >>> w, state = jnp.array(0.0), tx.init(jnp.array(0.0))
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(jnp.array(1.0), state, w)
+        ...     w = optax.apply_updates(w, updates)
+        >>> float(state.v), float(w)
+        (0.75, -1.25)
+
+    Source: Polyak 1964; Sutskever et al. 2013, "On the importance of initialization and momentum".
+    """
+    check_learning_rate(learning_rate)
+    check_scalar("beta", beta, 0, 1)
+    check_flag("nesterov", nesterov)
+    form = find(convention, "momentum").choices
+
+    def init(params: Params) -> MomentumState:
+        check_trainable("params", params)
+        return MomentumState(no_updates(), accumulators(params))
+
+    def update(grads: Params, state: MomentumState, params: Params | None = None) -> tuple[Params, MomentumState]:
+        rate = rate_at(learning_rate, state.count)
+
+        def rule(number: Numbers, g: Array, v: Array, w: Array | None) -> tuple[Array, Array]:
+            del w
+            lr, b = number(rate), number(beta)
+            # What flows into the velocity, and how far the parameter moves for a unit of it.
+            inflow = (1 - b) * g if form["average"] else g
+            inflow, reach = (lr * inflow, 1) if form["rate_inside"] else (inflow, lr)
+            v = b * v + inflow
+            return -reach * (b * v + inflow if nesterov else v), v
+
+        changes, v = leafwise(rule, grads, state.v, params=params)
+        return changes, MomentumState(one_more(state.count), v)
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,119 @@
+"""RMSProp."""
+
+from typing import NamedTuple
+
+import optax
+
+from fnn.errors import check_flag, check_scalar, check_trainable
+from fnn.optim.conventions import convention as find
+from fnn.optim.leafwise import (
+    Numbers,
+    accumulators,
+    check_learning_rate,
+    leafwise,
+    no_updates,
+    one_more,
+    rate_at,
+    root,
+    square,
+)
+from fnn.typing import Array, LearningRate, Params, Scalar
+
+
+class RmspropState(NamedTuple):
+    """How many updates there were, and trees shaped like the parameters.
+
+    Attributes:
+        count: the number of updates.
+        v: the average of |g|^2; with `centered` the variance of g.
+        m: the average of g; None without `centered`.
+        u: the momentum's velocity; None with `momentum=None`.
+    """
+
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride]
+    v: Params
+    m: Params | None
+    u: Params | None
+
+
+def rmsprop(
+    learning_rate: LearningRate,
+    decay: Scalar | None = None,
+    eps: Scalar | None = None,
+    *,
+    centered: bool = False,
+    momentum: Scalar | None = 0.0,
+    convention: str = "paper",
+) -> optax.GradientTransformation:
+    """RMSProp: `v <- decay v + (1 - decay) g^2; w <- w - lr g / (sqrt(v) + eps)`.
+
+    `fnn.optim.convention("paper", "rmsprop")` prints the whole of it. The centered variance follows
+    `var <- decay var + decay (1 - decay) |g - m|^2`, which equals the average of g^2 less m^2, and is
+    never negative.
+
+    Args:
+        learning_rate: lr, a number >= 0, a traced scalar, or an Optax schedule of the step from 0.
+        decay: the share of the average that stays, in [0, 1); None is the convention's (0.9).
+        eps: keeps the quotient finite, > 0; None is the convention's (1e-8).
+        centered: divide by the standard deviation of the gradient instead of its root mean square.
+        momentum: the share of the velocity that stays, in [0, 1). None keeps no velocity, which saves
+            its memory and gives the same updates as 0.
+        convention: "paper".
+
+    Raises:
+        ValueError: a number outside its range, or an unknown convention.
+        TypeError: a parameter has no gradient, such as integers; the leaf is named.
+
+    Example:
+        The first step is `lr sign(g) / sqrt(1 - decay)` whatever the size of g:
+
+        >>> tx = rmsprop(0.1, decay=0.75)
+        >>> w = jnp.array([0.0, 0.0])
+        >>> updates, _ = tx.update(jnp.array([4.0, -0.5]), tx.init(w), w)
+        >>> updates
+        Array([-0.2,  0.2], dtype=float32)
+
+    Source: Tieleman and Hinton 2012, "Lecture 6.5: RMSProp", Coursera; Graves 2013, "Generating
+    sequences with recurrent neural networks", equations 38 to 45.
+    """
+    defaults = find(convention, "rmsprop").defaults
+    decay = defaults["decay"] if decay is None else decay
+    eps = defaults["eps"] if eps is None else eps
+    check_learning_rate(learning_rate)
+    check_scalar("decay", decay, 0, 1)
+    check_scalar("eps", eps, 0, open_low=True)
+    check_flag("centered", centered)
+    if momentum is not None:
+        check_scalar("momentum", momentum, 0, 1)
+
+    def init(params: Params) -> RmspropState:
+        check_trainable("params", params)
+        m = accumulators(params) if centered else None
+        u = None if momentum is None else accumulators(params)
+        return RmspropState(no_updates(), accumulators(params, real=True), m, u)
+
+    def update(grads: Params, state: RmspropState, params: Params | None = None) -> tuple[Params, RmspropState]:
+        rate = rate_at(learning_rate, state.count)
+
+        def rule(number: Numbers, g: Array, v: Array, *rest: Array) -> tuple[Array, ...]:
+            slots, lr, d = list(rest[:-1]), number(rate), number(decay)
+            new: list[Array] = []
+            if centered:
+                m = slots.pop(0)
+                v = d * v + d * (1 - d) * square(g - m)
+                new.append(m + (1 - d) * (g - m))
+            else:
+                v = v + (1 - d) * (square(g) - v)
+            u = lr * g / (root(v) + number(eps))
+            if momentum is not None:
+                u = number(momentum) * slots.pop(0) + u
+                new.append(u)
+            return (-u, v, *new)
+
+        kept = [tree for tree in (state.m, state.u) if tree is not None]
+        changes, v, *new = leafwise(rule, grads, state.v, *kept, params=params)
+        m = new.pop(0) if centered else None
+        u = None if momentum is None else new.pop(0)
+        return changes, RmspropState(one_more(state.count), v, m, u)
+
+    return optax.GradientTransformation(init, update)
