@@ -1,0 +1,81 @@
+"""Strict settings for every test: four host devices, reproducible Hypothesis, real data only where it is given."""
+
+import contextlib
+import doctest
+import io
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# Read when JAX starts its backend, so it is set before anything imports jax.
+_DEVICES = "--xla_force_host_platform_device_count"
+if _DEVICES not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}=4".strip()
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+
+# The same examples on every machine; `--hypothesis-profile=explore` looks for new ones.
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+hypothesis.settings.register_profile("explore", deadline=None)
+hypothesis.settings.load_profile("ci")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--mnist",
+        default=os.environ.get("FNN_MNIST"),
+        metavar="FOLDER",
+        help="folder of the four MNIST files (IDX, gzipped or plain); default: the environment variable FNN_MNIST",
+    )
+
+
+@pytest.fixture(scope="session")
+def mnist_path(request: pytest.FixtureRequest) -> Path:
+    """The folder with the four MNIST files; without one the test is skipped, and says so."""
+    given = request.config.getoption("--mnist")
+    if not given:
+        pytest.skip("needs the MNIST files: set FNN_MNIST or give --mnist FOLDER")
+    folder = Path(given)
+    if not folder.is_dir():
+        pytest.fail(f"FNN_MNIST or --mnist: got {given}, which is no folder")
+    return folder
+
+
+_FENCE = re.compile(r"^```(python|text)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _blocks(text: str) -> Iterator[tuple[int, str, str | None]]:
+    """Each python block of a page: its first line, its code, and the text block right after it, if any."""
+    found = list(_FENCE.finditer(text))
+    for block, after in zip(found, [*found[1:], None], strict=True):
+        if block[1] == "python":
+            follows = after is not None and after[1] == "text" and not text[block.end() : after.start()].strip()
+            yield text.count("\n", 0, block.start(2)), block[2], after[2] if after and follows else None
+
+
+def _run_page(page: Path) -> int:
+    """Runs every python block of a page in one namespace; what it prints must be the text block after it."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    count = 0
+    for line, code, expected in _blocks(page.read_text(encoding="utf-8")):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            # The empty lines make a traceback point to the page's own line.
+            exec(compile("\n" * line + code, str(page), "exec"), names)
+        got = printed.getvalue()
+        if expected is not None:
+            flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            same = doctest.OutputChecker().check_output(expected, got, flags)
+            assert same, f"{page.name}:{line + 1} prints\n{got}\nand the page says\n{expected}"
+        count += 1
+    return count
+
+
+@pytest.fixture
+def run_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], int]:
+    """Runs the python blocks of a page, in an empty folder, and returns how many there were."""
+    monkeypatch.chdir(tmp_path)
+    return _run_page

@@ -1,0 +1,74 @@
+"""The annotations are true: every doctest of the package runs with beartype checking every call."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fnn
+
+PACKAGE = Path(fnn.__file__).parent
+
+# In a process of its own, since the hook must be there before the package is imported.
+PROGRAM = """
+import doctest, importlib, pathlib, sys
+from jaxtyping import install_import_hook
+
+name = sys.argv[1]
+hook = install_import_hook(name, "beartype.beartype")
+package = importlib.import_module(name)
+root = pathlib.Path(package.__file__).parent
+runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+# exclude_empty, and no module: a checked function is wrapped, so doctest would take it for somebody else's.
+finder = doctest.DocTestFinder(exclude_empty=True)
+for path in sorted(root.rglob("*.py")):
+    parts = [name, *path.relative_to(root).with_suffix("").parts]
+    if parts[-1] == "__main__":
+        continue
+    module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    own = {n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__ and callable(v)}
+    for n, value in own.items():
+        for test in finder.find(value, f"{module.__name__}.{n}", module=False, globs=dict(vars(module))):
+            runner.run(test)
+    if ">>>" in (module.__doc__ or ""):
+        runner.run(doctest.DocTestParser().get_doctest(module.__doc__, dict(vars(module)), module.__name__, None, 0))
+print("tried", runner.tries, "failed", runner.failures)
+sys.exit(runner.failures > 0)
+"""
+
+
+def _run(package: str, *path: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+    return subprocess.run([sys.executable, "-c", PROGRAM, package], env=env, capture_output=True, text=True)
+
+
+def _examples(root: Path) -> int:
+    """Lines of all doctests, counted in the source."""
+    import doctest
+
+    texts = []
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                texts.append(ast.get_docstring(node) or "")
+    return sum(len(doctest.DocTestParser().get_examples(text)) for text in texts)
+
+
+def test_every_doctest_runs_under_beartype() -> None:
+    done = _run("fnn")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"tried {_examples(PACKAGE)} failed 0" in done.stdout
+
+
+@pytest.mark.parametrize(("annotation", "returncode"), [("float", 0), ("str", 1)])
+def test_a_wrong_annotation_is_found(tmp_path: Path, annotation: str, returncode: int) -> None:
+    (tmp_path / "sample").mkdir()
+    (tmp_path / "sample" / "__init__.py").write_text(
+        f'def half(x: float) -> {annotation}:\n    """Half.\n\n    >>> half(3.0)\n    1.5\n    """\n    return x / 2\n'
+    )
+    done = _run("sample", tmp_path)
+    assert done.returncode == returncode, done.stdout + done.stderr
+    assert "tried 1 " in done.stdout
