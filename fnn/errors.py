@@ -9,10 +9,11 @@ or dtype always run.
 import contextlib
 import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -191,21 +192,46 @@ def check_trainable(argument: str, params: Any) -> None:
 def check_finite(argument: str, x: Any) -> None:
     """Refuses an array with a NaN or an infinity, and names its first row (known values only)."""
     values = concrete(x)
-    if values is None or not jnp.issubdtype(values.dtype, jnp.inexact):
+    if values is not None and jnp.issubdtype(values.dtype, jnp.inexact):
+        check_values(argument, values, np.isfinite, "finite numbers", "Drop or mend these rows before training.")
+
+
+def check_values(
+    argument: str, x: Any, valid: Callable[[np.ndarray], np.ndarray], expected: str, remedy: str = ""
+) -> None:
+    """Refuses an array with an element that is not `valid`, and names its first row (known values only)."""
+    values = concrete(x)
+    bad = np.zeros((), bool) if values is None else ~np.asarray(valid(values))
+    if values is None or not bad.any():
         return
-    finite = np.isfinite(values)
-    if not finite.all():
-        index = tuple(int(i) for i in np.argwhere(~finite)[0])
-        rows = int((~finite).reshape(len(finite), -1).any(axis=1).sum()) if finite.ndim else 1
-        row = f" at row {index[0]}, index {index}" if index else ""
-        raise ValueError(
-            message(
-                argument,
-                f"{values[index]}{row} ({rows} bad row{'s' if rows > 1 else ''})",
-                "finite numbers",
-                "Drop or mend these rows before training.",
-            )
-        )
+    index = tuple(int(i) for i in np.argwhere(bad)[0])
+    rows = int(bad.reshape(len(bad), -1).any(axis=1).sum()) if bad.ndim else 1
+    row = f" at row {index[0]}" if index else ""
+    row += f", index {index}" if len(index) > 1 else ""
+    got = f"{values[index]}{row} ({rows} bad row{'s' if rows > 1 else ''})"
+    raise ValueError(message(argument, got, expected, remedy))
+
+
+def check_labels(argument: str, labels: Any, classes: int, shape: tuple[int, ...]) -> None:
+    """Refuses what is not one integer label in [0, classes) for each place of `shape`."""
+    check_array(argument, labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        cast = f"Cast it: {argument}.astype(int)."
+        raise TypeError(message(argument, f"dtype {labels.dtype}", "integer labels", cast))
+    got = np.shape(labels)
+    remedy = "Give one label an example."
+    if got == (*shape, 1):
+        remedy = f"Take its one column: {argument}[{':, ' * len(shape)}0]."
+    elif got == (*shape, classes):
+        remedy = f"One-hot rows: give {argument}.argmax(axis=-1)."
+    check_shape(argument, labels, shape, remedy)
+    check_values(
+        argument,
+        labels,
+        lambda known: (known >= 0) & (known < classes),
+        f"integer labels in [0, {classes}), for {classes} classes",
+        "Labels count from 0, and the last axis of the outputs is that of the classes.",
+    )
 
 
 def _interval(low: float, high: float, open_low: bool) -> str:
