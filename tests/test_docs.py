@@ -1,8 +1,10 @@
 """Every program on the pages of docs/ runs, page by page, and prints what the page says."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
+import fnn
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -16,3 +18,13 @@ def test_every_program_runs(page: Path, run_page: Callable[[Path], int]) -> None
 
 def test_pages_have_programs() -> None:
     assert {"index.md", "layers.md", "training.md", "optimizers.md", "errors.md"} <= {page.name for page in PAGES}
+
+
+@pytest.mark.parametrize("part", [name for name in fnn.__all__ if name != "fit"])
+def test_every_public_name_is_in_the_reference(part: str) -> None:
+    module = importlib.import_module(f"fnn.{part}")
+    page = (DOCS / "api" / f"{part}.md").read_text(encoding="utf-8").splitlines()
+    assert f"::: fnn.{part}" in page
+    if hasattr(module, "__path__"):
+        # A package's names come from its files, each under the name that is public.
+        assert not [n for n in module.__all__ if f"      heading: fnn.{part}.{n}" not in page]

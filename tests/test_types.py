@@ -15,12 +15,14 @@ PACKAGE = Path(fnn.__file__).parent
 # In a process of its own, since the hook must be there before the package is imported.
 PROGRAM = """
 import doctest, importlib, pathlib, sys
+import jax, numpy, optax
 from jaxtyping import install_import_hook
 
 name = sys.argv[1]
 hook = install_import_hook(name, "beartype.beartype")
 package = importlib.import_module(name)
 root = pathlib.Path(package.__file__).parent
+given = {"jax": jax, "jnp": jax.numpy, "np": numpy, "optax": optax, name: package}
 runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
 # exclude_empty, and no module: a checked function is wrapped, so doctest would take it for somebody else's.
 finder = doctest.DocTestFinder(exclude_empty=True)
@@ -31,10 +33,10 @@ for path in sorted(root.rglob("*.py")):
     module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     own = {n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__ and callable(v)}
     for n, value in own.items():
-        for test in finder.find(value, f"{module.__name__}.{n}", module=False, globs=dict(vars(module))):
+        for test in finder.find(value, f"{module.__name__}.{n}", module=False, globs=given | vars(module)):
             runner.run(test)
     if ">>>" in (module.__doc__ or ""):
-        runner.run(doctest.DocTestParser().get_doctest(module.__doc__, dict(vars(module)), module.__name__, None, 0))
+        runner.run(doctest.DocTestParser().get_doctest(module.__doc__, given | vars(module), module.__name__, None, 0))
 print("tried", runner.tries, "failed", runner.failures)
 sys.exit(runner.failures > 0)
 """
