@@ -137,8 +137,8 @@ def glorot_normal() -> Initializer:
 
     Example:
         >>> w = glorot_normal()(jax.random.key(0), (300, 100))
-        >>> print(f"{w.var() * (300 + 100) / 2:.2f}")
-        1.00
+        >>> print(f"{w.var() * (300 + 100) / 2:.1f}")
+        1.0
 
     Source: Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural
     networks", equation 12.
@@ -153,8 +153,8 @@ def he() -> Initializer:
 
     Example:
         >>> w = he()(jax.random.key(0), (200, 200))
-        >>> print(f"{w.var() * 200 / 2:.2f}")
-        1.00
+        >>> print(f"{w.var() * 200 / 2:.1f}")
+        1.0
         >>> he_normal is he
         True
 
@@ -184,8 +184,8 @@ def lecun_normal() -> Initializer:
 
     Example:
         >>> w = lecun_normal()(jax.random.key(0), (200, 200))
-        >>> print(f"{w.var() * 200:.2f}")
-        1.00
+        >>> print(f"{w.var() * 200:.1f}")
+        1.0
 
     Source: LeCun et al. 1998, "Efficient BackProp", equation 16.
     """

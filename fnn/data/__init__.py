@@ -1,15 +1,25 @@
 """Sets of examples: what they are, the order of their batches, and the built-in ones."""
 
 from fnn.data.batches import batches, epoch_order, steps_per_epoch, take
+from fnn.data.coffee import COFFEE_DRINKS, COFFEE_INGREDIENTS, coffee
 from fnn.data.dataset import Dataset, Splits, WeightedBatch, check_dataset
+from fnn.data.digits import digits
+from fnn.data.idx import mnist
+from fnn.data.split import split
 
 __all__ = [
+    "COFFEE_DRINKS",
+    "COFFEE_INGREDIENTS",
     "Dataset",
     "Splits",
     "WeightedBatch",
     "batches",
     "check_dataset",
+    "coffee",
+    "digits",
     "epoch_order",
+    "mnist",
+    "split",
     "steps_per_epoch",
     "take",
 ]

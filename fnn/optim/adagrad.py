@@ -72,7 +72,7 @@ def adagrad(
         check_trainable("params", params)
         return AdagradState(no_updates(), accumulators(params, start, real=True))
 
-    def update(grads: Params, state: AdagradState, params: Params | None = None) -> tuple[Params, AdagradState]:
+    def update(updates: Params, state: AdagradState, params: Params | None = None) -> tuple[Params, AdagradState]:
         rate = rate_at(learning_rate, state.count)
 
         def rule(number: Numbers, g: Array, G: Array, w: Array | None) -> tuple[Array, Array]:
@@ -80,7 +80,7 @@ def adagrad(
             G = jnp.minimum(G + square(g), jnp.finfo(G.dtype).max)
             return -number(rate) * g / (root(G) + number(eps)), G
 
-        changes, G = leafwise(rule, grads, state.G, params=params)
+        changes, G = leafwise(rule, updates, state.G, params=params)
         return changes, AdagradState(one_more(state.count), G)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]

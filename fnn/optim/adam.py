@@ -81,7 +81,7 @@ def adam(
         check_trainable("params", params)
         return AdamState(no_updates(), accumulators(params), accumulators(params, real=True))
 
-    def update(grads: Params, state: AdamState, params: Params | None = None) -> tuple[Params, AdamState]:
+    def update(updates: Params, state: AdamState, params: Params | None = None) -> tuple[Params, AdamState]:
         decay_needs_params(weight_decay, params)
         rate, t = rate_at(learning_rate, state.count), one_more(state.count)
 
@@ -95,7 +95,7 @@ def adam(
             step = step if w is None or is_zero(weight_decay) else step + number(weight_decay) * w
             return -number(rate) * step, m, v
 
-        changes, m, v = leafwise(rule, grads, state.m, state.v, params=params)
+        changes, m, v = leafwise(rule, updates, state.m, state.v, params=params)
         return changes, AdamState(t, m, v)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]

@@ -58,7 +58,7 @@ def momentum(
         check_trainable("params", params)
         return MomentumState(no_updates(), accumulators(params))
 
-    def update(grads: Params, state: MomentumState, params: Params | None = None) -> tuple[Params, MomentumState]:
+    def update(updates: Params, state: MomentumState, params: Params | None = None) -> tuple[Params, MomentumState]:
         rate = rate_at(learning_rate, state.count)
 
         def rule(number: Numbers, g: Array, v: Array, w: Array | None) -> tuple[Array, Array]:
@@ -70,7 +70,7 @@ def momentum(
             v = b * v + inflow
             return -reach * (b * v + inflow if nesterov else v), v
 
-        changes, v = leafwise(rule, grads, state.v, params=params)
+        changes, v = leafwise(rule, updates, state.v, params=params)
         return changes, MomentumState(one_more(state.count), v)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]

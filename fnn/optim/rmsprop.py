@@ -92,7 +92,7 @@ def rmsprop(
         u = None if momentum is None else accumulators(params)
         return RmspropState(no_updates(), accumulators(params, real=True), m, u)
 
-    def update(grads: Params, state: RmspropState, params: Params | None = None) -> tuple[Params, RmspropState]:
+    def update(updates: Params, state: RmspropState, params: Params | None = None) -> tuple[Params, RmspropState]:
         rate = rate_at(learning_rate, state.count)
 
         def rule(number: Numbers, g: Array, v: Array, *rest: Array) -> tuple[Array, ...]:
@@ -111,9 +111,9 @@ def rmsprop(
             return (-u, v, *new)
 
         kept = [tree for tree in (state.m, state.u) if tree is not None]
-        changes, v, *new = leafwise(rule, grads, state.v, *kept, params=params)
+        changes, v, *new = leafwise(rule, updates, state.v, *kept, params=params)
         m = new.pop(0) if centered else None
         u = None if momentum is None else new.pop(0)
         return changes, RmspropState(one_more(state.count), v, m, u)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]

@@ -40,14 +40,14 @@ def sgd(learning_rate: LearningRate) -> optax.GradientTransformation:
         check_trainable("params", params)
         return SgdState(no_updates())
 
-    def update(grads: Params, state: SgdState, params: Params | None = None) -> tuple[Params, SgdState]:
+    def update(updates: Params, state: SgdState, params: Params | None = None) -> tuple[Params, SgdState]:
         lr = rate_at(learning_rate, state.count)
 
         def rule(number: Numbers, g: Array, w: Array | None) -> tuple[Array]:
             del w
             return (-number(lr) * g,)
 
-        (changes,) = leafwise(rule, grads, params=params)
+        (changes,) = leafwise(rule, updates, params=params)
         return changes, SgdState(one_more(state.count))
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,23 @@
+"""Training: the state, the step, the whole run, and the host's side of it."""
+
+from fnn.train.evaluate import make_eval
+from fnn.train.fit import FitResult
+from fnn.train.progress import Bar, Reporter
+from fnn.train.run import run
+from fnn.train.state import TrainState, init_state
+from fnn.train.step import Step, make_step
+from fnn.train.supervised import supervised, takes_weights
+
+__all__ = [
+    "Bar",
+    "FitResult",
+    "Reporter",
+    "Step",
+    "TrainState",
+    "init_state",
+    "make_eval",
+    "make_step",
+    "run",
+    "supervised",
+    "takes_weights",
+]

@@ -1,0 +1,173 @@
+"""The host's side of training: one compiled program, called for a while at a time."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fnn.data import Dataset, check_dataset, steps_per_epoch
+from fnn.errors import NonFiniteError, check_count, message
+from fnn.train.chunk import Carry, first_carry, make_advance
+from fnn.train.progress import Reporter, reporter_for
+from fnn.train.run import Plan
+from fnn.train.state import TrainState, init_state
+from fnn.train.step import make_step
+from fnn.train.supervised import check_metrics, supervised
+from fnn.typing import History, Key, Loss, Metric, Scalar
+
+# Long enough that the host's share vanishes, short enough for a bar that moves.
+_CHUNK_SECONDS = 0.2
+
+
+class FitResult(NamedTuple):
+    """What a fit ends with.
+
+    Attributes:
+        state: the last state.
+        best: the state of least validation loss; the last one where there is no validation.
+        history: arrays with one entry for each finished epoch: `loss`, each metric, `grad_norm`, and with
+            validation `val_loss` and each metric as `val_...`.
+    """
+
+    state: TrainState
+    best: TrainState
+    history: History
+
+
+def fit(
+    net: Any,
+    loss: Loss,
+    tx: optax.GradientTransformation,
+    data: Dataset,
+    *,
+    key: Key,
+    epochs: int,
+    batch_size: int,
+    validation: Dataset | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    patience: int | None = None,
+    progress: bool | Reporter = True,
+    l2: Scalar = 0.0,
+    l1: Scalar = 0.0,
+    clip_norm: Scalar | None = None,
+    accumulate: int = 1,
+) -> FitResult:
+    """Trains a network on data: progress, validation, early stopping and history around compiled steps.
+
+    The whole of it, validation and stopping included, is one program that is traced once; the host calls
+    it for a fraction of a second at a time and shows where it is. Its parameters are those of
+    `fnn.train.run` with the same key.
+
+    Args:
+        net: a network with `init` and `apply`, such as `fnn.nn.mlp([128, 10])`.
+        loss: (outputs, targets) to one value per example, such as those of `fnn.losses`.
+        tx: an Optax gradient transformation, such as `fnn.optim.adam(1e-3)`.
+        data: the examples to train on.
+        key: the run's typed key: first weights, order and noise follow from it.
+        epochs: how often each example is used, at most.
+        batch_size: examples in a batch; the last batch of an epoch may hold fewer.
+        validation: examples to measure on after each epoch.
+        metrics: more functions like `loss`, by name.
+        patience: stop after so many epochs without a lower validation loss; None never stops early.
+        progress: True shows a bar where the output is a terminal; a `Reporter` is told instead.
+        l2: weight of the sum of squared weights in the loss.
+        l1: weight of the sum of their magnitudes.
+        clip_norm: the gradient's largest global norm.
+        accumulate: micro-batches that each batch is cut into.
+
+    Returns:
+        The last state, the best one, and the history.
+
+    Raises:
+        ValueError: bad data, numbers out of range, or labels that the loss refuses: before anything compiles.
+        TypeError: an argument of the wrong kind.
+        NonFiniteError: the loss or gradient became NaN or infinite; its `result` is what there was.
+
+    Example:
+        >>> x = jnp.linspace(-1.0, 1.0, 64)[:, None]
+        >>> result = fit(fnn.nn.mlp([16, 1], "tanh"), fnn.losses.squared_error, fnn.optim.adam(1e-2),
+        ...     fnn.data.Dataset(x, x**2), key=jax.random.key(0), epochs=200, batch_size=16)
+        >>> result.history["loss"].shape, bool(result.history["loss"][-1] < 1e-3)
+        ((200,), True)
+    """
+    check_count("epochs", epochs)
+    if patience is not None:
+        check_count("patience", patience)
+        if validation is None:
+            raise ValueError(
+                message("patience", patience, "a validation set with it", "Give validation=..., or no patience.")
+            )
+    data = _on_device(check_dataset(data))
+    validation = None if validation is None else _on_device(check_dataset(validation, "validation"))
+    metrics = check_metrics(metrics)
+    plan = Plan(len(data.x), batch_size, steps_per_epoch(len(data.x), batch_size), weighted=True)
+    loss_fn = supervised(net, loss, metrics=metrics, l2=l2, l1=l1)
+    step = make_step(loss_fn, tx, accumulate=accumulate, clip_norm=clip_norm)
+    state = init_state(key, net, tx, data.x[:batch_size])
+    measured = None if validation is None else {"loss": loss, **metrics}
+    carry = first_carry(state, epochs, ["loss", *metrics, "grad_norm"], [] if measured is None else list(measured))
+    advance = make_advance(step, net, measured, plan, data, validation, patience)
+    return _drive(advance, carry, data, validation, plan, epochs, reporter_for(progress))
+
+
+def _drive(
+    advance: Callable[..., Carry],
+    carry: Carry,
+    data: Dataset,
+    validation: Dataset | None,
+    plan: Plan,
+    epochs: int,
+    reporter: Reporter,
+) -> FitResult:
+    total, done, chunk = epochs * plan.steps, 0, 1
+    outcome = "interrupted"
+    reporter.start(epochs, plan.steps)
+    try:
+        begun = time.perf_counter()
+        program = jax.jit(advance, donate_argnums=0).lower(carry, data, validation, jnp.int32(0)).compile()
+        reporter.compile_seconds = time.perf_counter() - begun
+        while done < total and not _ended(carry):
+            begun = time.perf_counter()
+            carry = program(carry, data, validation, jnp.int32(min(done + chunk, total)))
+            before, done = done, int(carry.state.step)
+            seconds = time.perf_counter() - begun
+            reporter.train_seconds += seconds
+            reporter.update(done, carry.latest(done // plan.steps))
+            chunk = _next_chunk(done - before, seconds)
+        outcome = "failed" if int(carry.broken) >= 0 else "stopped early" if bool(carry.stopped) else "done"
+    finally:
+        reporter.finish(outcome)
+    return _result(carry, plan)
+
+
+def _ended(carry: Carry) -> bool:
+    return bool(carry.stopped) or int(carry.broken) >= 0
+
+
+def _next_chunk(steps: int, seconds: float) -> int:
+    # At most four times as many: the first call is slower than the rest.
+    return max(1, min(4 * steps, int(steps * _CHUNK_SECONDS / max(seconds, 1e-9))))
+
+
+def _result(carry: Carry, plan: Plan) -> FitResult:
+    epochs = int(carry.state.step) // plan.steps
+    history = {name: jnp.asarray(np.asarray(values)[:epochs]) for name, values in carry.history.items()}
+    result = FitResult(carry.state, carry.state if carry.best is None else carry.best, history)
+    broken = int(carry.broken)
+    if broken < 0:
+        return result
+    where = f"step {broken} (epoch {broken // plan.steps}, batch {broken % plan.steps}; all counted from 0)"
+    raise NonFiniteError(
+        f"training: the loss or the gradient is not a finite number at {where}. "
+        "Lower the learning rate, clip the gradient (clip_norm=1.0), or look for labels out of range; "
+        "error.result holds the history and the best state until then.",
+        result,
+    )
+
+
+def _on_device(data: Dataset) -> Dataset:
+    return Dataset(jnp.asarray(data.x), jnp.asarray(data.y))

@@ -1,0 +1,72 @@
+"""What a training step carries."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fnn import keys
+from fnn.errors import check_array, check_key, check_trainable, message
+from fnn.typing import Array, Key, OptState, Params, State
+
+
+class TrainState(NamedTuple):
+    """All that a training step carries, arrays only: it vmaps, scans, donates and shards as it is.
+
+    Attributes:
+        step: how many steps were taken, int32.
+        params: the parameters.
+        model_state: the network's state, such as running statistics.
+        opt_state: the optimizer's state.
+        key: the run's typed key. It never changes: what is drawn at a step is a function of (key, step).
+    """
+
+    step: Array
+    params: Params
+    model_state: State
+    opt_state: OptState
+    key: Key
+
+
+def init_state(key: Key, net: Any, tx: optax.GradientTransformation, x: Any) -> TrainState:
+    """The state before the first step.
+
+    Args:
+        key: the run's typed key; the first weights, the order of the data and all noise follow from it.
+        net: a network with `init` and `apply`, such as an `fnn.nn.Layer`.
+        tx: an Optax gradient transformation, such as `fnn.optim.adam(1e-3)`.
+        x: an example batch, or its `jax.ShapeDtypeStruct`.
+
+    Raises:
+        TypeError: not a typed key, not a network, or parameters without a gradient (the leaf is named).
+
+    Example:
+        >>> net = fnn.nn.mlp([4, 2])
+        >>> state = init_state(jax.random.key(0), net, fnn.optim.sgd(0.1), jnp.zeros((1, 3)))
+        >>> int(state.step), state.params["dense_0"]["w"].shape
+        (0, (3, 4))
+    """
+    check_key("key", key)
+    check_network(net)
+    check_array("x", x)
+    shaped = jax.ShapeDtypeStruct(jnp.shape(x), jnp.zeros((), x.dtype).dtype)
+    params, model_state = net.init(keys.for_init(key), shaped)
+    check_trainable("params", params)
+    # Copies, so that the state may be donated while the caller's own arrays live on.
+    key, params, model_state = jax.tree.map(lambda a: jnp.array(a, copy=True), (key, params, model_state))
+    return TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(params), key)
+
+
+def check_network(net: Any) -> None:
+    """Refuses what is not a pair of pure functions `init` and `apply`.
+
+    Example:
+        >>> check_network(fnn.nn.dense(1))
+    """
+    flax = any(c.__module__.startswith("flax") for c in type(net).__mro__)
+    if flax or not (callable(getattr(net, "init", None)) and callable(getattr(net, "apply", None))):
+        remedy = "Wrap Flax modules: fnn.interop.from_linen or from_nnx; a function: fnn.interop.from_function."
+        raise TypeError(
+            message("net", f"a {type(net).__name__}", "a network with init and apply (fnn.nn.Layer)", remedy)
+        )

@@ -1,0 +1,154 @@
+"""The loss of supervised learning: a network, a loss and penalties, as one function of the parameters."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.errors import check_array, check_callable, check_scalar, is_zero, message
+from fnn.train.state import check_network
+from fnn.tree import weight_mask
+from fnn.typing import Array, Batch, Key, Loss, LossFn, Metric, Metrics, Params, Scalar, State
+
+_TAKEN = ("loss", "grad_norm")
+
+
+def supervised(
+    net: Any,
+    loss: Loss,
+    *,
+    metrics: Mapping[str, Metric] | None = None,
+    l2: Scalar = 0.0,
+    l1: Scalar = 0.0,
+) -> LossFn:
+    """The training loss of a network on a batch, `L = mean_i loss(f(x_i), y_i) + l2 sum w^2 + l1 sum |w|`.
+
+    Penalties touch weights only, not biases: see `fnn.tree.weight_mask`. Of a weighted batch the mean is
+    the weighted one, `sum_i weight_i loss_i / sum_i weight_i`.
+
+    Args:
+        net: a network with `init` and `apply`, such as an `fnn.nn.Layer`.
+        loss: (outputs, targets) to one value per example, such as those of `fnn.losses`.
+        metrics: more such functions by name; their means are reported beside the loss.
+        l2: weight of the sum of squares, >= 0; it may be traced.
+        l1: weight of the sum of magnitudes, >= 0; it may be traced.
+
+    Returns:
+        A function (params, state, batch, key) to (L, (new state, metrics)), in training mode.
+
+    Raises:
+        ValueError: a negative penalty, or a loss that does not give one value per example.
+        TypeError: not a network, or not functions.
+
+    Example:
+        >>> net = fnn.nn.mlp([1])
+        >>> loss_fn = supervised(net, fnn.losses.squared_error)
+        >>> params = {"dense_0": {"w": jnp.array([[2.0]]), "b": jnp.array([0.0])}}
+        >>> batch = fnn.data.Dataset(jnp.array([[1.0], [3.0]]), jnp.array([[0.0], [7.0]]))
+        >>> loss_fn(params, {}, batch, None)[0]
+        Array(2.5, dtype=float32)
+
+    Source: Goodfellow et al. 2016, "Deep Learning", section 7.1.
+    """
+    check_network(net)
+    check_callable("loss", loss, "a function (outputs, targets) -> one value per example")
+    check_scalar("l2", l2, 0)
+    check_scalar("l1", l1, 0)
+    named = check_metrics(metrics)
+
+    def loss_fn(params: Params, state: State, batch: Batch, key: Key | None) -> tuple[Array, tuple[State, Metrics]]:
+        x, y, weight = _parts(batch)
+        outputs, state = net.apply(params, state, x, train=True, key=key)
+        means = {
+            name: weighted_mean(name, function(outputs, y), weight, len(x))
+            for name, function in {"loss": loss, **named}.items()
+        }
+        objective = means.pop("loss") + _penalty(params, l2, jnp.square) + _penalty(params, l1, jnp.abs)
+        return objective, (state, means)
+
+    return takes_weights(loss_fn)
+
+
+def takes_weights(function: Any) -> Any:
+    """Marks a loss or step that heeds `WeightedBatch.weight`, so that a run may fill up its last batch.
+
+    A function without this mark gets a smaller last batch instead, at the price of a second trace.
+
+    Example:
+        >>> heeds_weights(takes_weights(lambda state, batch: (state, {})))
+        True
+    """
+    function.takes_weights = True
+    return function
+
+
+def heeds_weights(function: Any) -> bool:
+    """Whether a loss or step is marked by `takes_weights`.
+
+    Example:
+        >>> heeds_weights(lambda state, batch: (state, {}))
+        False
+    """
+    return getattr(function, "takes_weights", False)
+
+
+def check_metrics(metrics: Mapping[str, Metric] | None, taken: Collection[str] = _TAKEN) -> Mapping[str, Metric]:
+    """Refuses what is not a mapping from names, those `taken` excepted, to functions.
+
+    Example:
+        >>> sorted(check_metrics({"accuracy": fnn.metrics.accuracy}))
+        ['accuracy']
+    """
+    if metrics is None:
+        return {}
+    if not isinstance(metrics, Mapping):
+        remedy = 'Name each one: {"accuracy": fnn.metrics.accuracy}.'
+        raise TypeError(message("metrics", f"a {type(metrics).__name__}", "a mapping from names to functions", remedy))
+    for name, function in metrics.items():
+        check_callable(f"metrics['{name}']", function, "a function (outputs, targets) -> one value per example")
+        if name in taken:
+            raise ValueError(message("metrics", f"the name '{name}'", f"a name other than {' and '.join(taken)}"))
+    return metrics
+
+
+def weighted_mean(name: str, values: Any, weight: Array | None, examples: int) -> Array:
+    """The mean of one value per example, in float32 or wider; of anything else it is an error.
+
+    Example:
+        >>> weighted_mean("loss", jnp.array([1.0, 3.0, 9.0]), jnp.array([1.0, 1.0, 0.0]), 3)
+        Array(2., dtype=float32)
+    """
+    check_array(name, values)
+    if np.shape(values) != (examples,):
+        remedy = "Return one value per example; the mean is taken here. Whole-set measures go into make_eval."
+        raise ValueError(message(f"result of {name}", f"shape {np.shape(values)}", f"shape ({examples},)", remedy))
+    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    if weight is None:
+        return jnp.mean(values)
+    # A micro-batch of fillers alone has weight 0, and mean 0.
+    return jnp.sum(weight * values) / jnp.maximum(jnp.sum(weight), jnp.finfo(values.dtype).tiny)
+
+
+def _parts(batch: Batch) -> tuple[Array, Array, Array | None]:
+    if not isinstance(batch, tuple) or len(batch) not in (2, 3):
+        got = f"a {type(batch).__name__}"
+        raise TypeError(message("batch", got, "a Dataset (x, y)", "Make one: fnn.data.Dataset(x, y)."))
+    for name, array in zip(("x", "y", "weight"), batch, strict=False):
+        check_array(f"batch.{name}", array)
+    sizes = {np.shape(array)[:1] for array in batch}
+    if len(sizes) != 1 or sizes & {(), (0,)}:
+        got = f"shapes {', '.join(str(np.shape(array)) for array in batch)}"
+        raise ValueError(message("batch", got, "as many targets as examples, at least one"))
+    x, y, weight = (*batch, None)[:3]
+    return x, y, weight
+
+
+def _penalty(params: Params, strength: Scalar, measure: Callable[[Array], Array]) -> Array | float:
+    # A strength known to be 0 leaves the parameters unread.
+    if is_zero(strength):
+        return 0.0
+    weights = jax.tree.map(lambda w, is_weight: measure(jnp.abs(w)) if is_weight else None, params, weight_mask(params))
+    sums = [jnp.sum(w.astype(jnp.promote_types(w.dtype, jnp.float32))) for w in jax.tree.leaves(weights)]
+    return strength * sum(sums, start=jnp.zeros(()))
