@@ -19,6 +19,7 @@ FLOORS = [
     {"typing"},
     {"tree", "keys"},
     {"errors"},
+    {"targets"},
     {"activations", "initializers", "losses", "metrics", "data"},
     {"optim", "nn"},
     {"train"},
@@ -29,7 +30,7 @@ FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 # `train` takes functions, whoever wrote them: it may not know networks or losses of ours.
 FORBIDDEN = {"train": {"nn", "losses"}}
 # Helpers of the house itself, which a user has no need to call: a docstring is enough.
-FOR_THE_HOUSE = {"errors", "keys"}
+FOR_THE_HOUSE = {"errors", "keys", "targets"}
 MOST_LINES = 300
 MOST_BODY_LINES = 40
 DEEPEST_CLOSURE = 2
