@@ -1,0 +1,1 @@
+"""Short scripts that use fnn; each runs as `python -m experiments.NAME`, and `--help` shows its options."""

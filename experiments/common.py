@@ -1,0 +1,169 @@
+"""What the experiments share: their options, the network and optimizer these ask for, tables and files."""
+
+import csv
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import optax
+from rich.console import Console
+from rich.table import Table
+
+import fnn
+from fnn.data import Dataset, Splits
+from fnn.train import Bar, FitResult, Reporter, TrainState
+
+console = Console()
+LOSS = fnn.losses.softmax_cross_entropy
+METRICS: dict[str, fnn.typing.Metric] = {"accuracy": fnn.metrics.accuracy}
+COLUMNS = ("", "epochs", "train loss", "test loss", "train acc.", "test acc.", "compile", "train", "examples/s")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen about a run; every experiment has its own defaults."""
+
+    hidden: tuple[int, ...] = (128, 64)
+    """Widths of the hidden layers."""
+    activation: str = "relu"
+    """Activation of the hidden layers: relu, tanh, sigmoid, gelu, ..."""
+    initializer: str | None = None
+    """How weights are drawn: he, xavier, normalized_xavier, ...; by default as it suits the activation."""
+    optimizer: Literal["sgd", "momentum", "rmsprop", "adagrad", "adam"] = "adam"
+    """The update rule."""
+    convention: str | None = None
+    """Whose definition of the rule: lecture (momentum only) or paper; by default the rule's own."""
+    learning_rate: float = 3e-3
+    """The learning rate, of the first step where there is a schedule."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Keep the learning rate, or let it fall to 0 along half a cosine."""
+    batch_size: int = 64
+    """Examples in a batch."""
+    epochs: int = 50
+    """How often each training example is used."""
+    dropout: float = 0.0
+    """Share of each hidden layer that is dropped in training."""
+    l2: float = 0.0
+    """Weight of the sum of squared weights in the loss."""
+    seed: int = 0
+    """First seed; further ones count up from it."""
+    seeds: int = 5
+    """How many networks are trained, each from its own seed."""
+    out: Path = Path("runs")
+    """Folder for pictures, history and parameters."""
+    progress: bool = True
+    """Show a progress bar where the output is a terminal."""
+
+
+def network(options: Options, outputs: int) -> fnn.nn.Layer:
+    """The multi-layer perceptron that the options ask for."""
+    w_init = None if options.initializer is None else fnn.initializers.get(options.initializer)
+    widths = [*options.hidden, outputs]
+    return fnn.nn.mlp(widths, options.activation, dropout=options.dropout, w_init=w_init)
+
+
+def optimizer(options: Options, examples: int) -> optax.GradientTransformation:
+    """The optimizer that the options ask for, for a run over so many examples."""
+    rate: Any = options.learning_rate
+    if options.schedule == "cosine":
+        steps = options.epochs * fnn.data.steps_per_epoch(examples, options.batch_size)
+        rate = optax.cosine_decay_schedule(options.learning_rate, steps)
+    rule = getattr(fnn.optim, options.optimizer)
+    return rule(rate) if options.convention is None else rule(rate, convention=options.convention)
+
+
+def fit_one(options: Options, seed: int, splits: Splits) -> tuple[FitResult, Reporter]:
+    """One network from one seed, with progress, and the test set measured after each epoch."""
+    reporter = Bar() if options.progress and console.is_terminal else Reporter()
+    classes = int(splits.train.y.max()) + 1
+    result = fnn.fit(
+        network(options, classes),
+        LOSS,
+        optimizer(options, len(splits.train.x)),
+        splits.train,
+        key=jax.random.key(seed),
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        validation=splits.test,
+        metrics=METRICS,
+        l2=options.l2,
+        progress=reporter,
+    )
+    return result, reporter
+
+
+def measures(net: fnn.nn.Layer, state: TrainState, splits: Splits) -> dict[str, jax.Array]:
+    """Loss and accuracy in evaluation mode on both parts, as "train loss", "test accuracy", ...; pure."""
+    evaluate = fnn.train.make_eval(net, {"loss": LOSS, **METRICS})
+    parts = {"train": evaluate(state, splits.train), "test": evaluate(state, splits.test)}
+    return {f"{part} {name}": value for part, values in parts.items() for name, value in values.items()}
+
+
+def row(
+    name: str, options: Options, found: Mapping[str, Any], compiling: float, training: float, examples: int
+) -> list[str]:
+    """One row of the table: measures (a mean and its spread where there are several), times, examples a second."""
+
+    def cell(measure: str, form: str) -> str:
+        values = np.atleast_1d(np.asarray(found[measure], np.float64))
+        spread = f" ± {values.std():{form}}" if len(values) > 1 else ""
+        return f"{values.mean():{form}}{spread}"
+
+    losses = [cell(f"{part} loss", ".4f") for part in ("train", "test")]
+    accuracies = [cell(f"{part} accuracy", ".2%") for part in ("train", "test")]
+    times = [f"{compiling:.1f} s", f"{training:.2f} s", f"{examples * options.epochs / training:,.0f}"]
+    return [name, str(options.epochs), *losses, *accuracies, *times]
+
+
+def pictures(options: Options, folder: Path, result: FitResult, test: Dataset, shape: tuple[int, int]) -> None:
+    """Learning curves, confusion matrix, the worst test images, and the first layer's weights."""
+    net = network(options, int(test.y.max()) + 1)
+    logits = jax.jit(lambda x: net.apply(result.state.params, result.state.model_state, x)[0])(test.x)
+    chances = fnn.activations.softmax(logits)
+    weights = next(leaf for leaf in jax.tree.leaves(result.state.params) if leaf.ndim == 2)
+    save_pictures(
+        folder,
+        learning_curves=fnn.plot.learning_curves(result.history),
+        confusion_matrix=fnn.plot.confusion_matrix(fnn.metrics.confusion_matrix(logits, test.y)),
+        worst_examples=fnn.plot.worst_examples(test.x, test.y, chances, shape=shape),
+        first_layer_weights=fnn.plot.first_layer_weights(weights, shape=shape),
+    )
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table: the first column to the left, numbers to the right."""
+    table = Table(title=title, title_justify="left")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="right" if position else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def save_pictures(folder: Path, **figures: Any) -> None:
+    """Writes each figure as NAME.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+
+
+def save_run(
+    folder: Path, options: Options, state: TrainState, history: fnn.typing.History, summary: Mapping[str, Any]
+) -> None:
+    """Writes history.csv, params.npz (arrays by path, "dense_0/w") and summary.json (figures, settings, versions)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = {name: np.asarray(values) for name, values in history.items()}
+    with (folder / "history.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", *columns])
+        writer.writerows([epoch + 1, *row] for epoch, row in enumerate(zip(*columns.values(), strict=True)))
+    with (folder / "params.npz").open("wb") as file:
+        np.savez(file, **{name: np.asarray(leaf) for name, leaf in fnn.tree.named_leaves(state.params).items()})
+    versions = {"python": platform.python_version(), "jax": jax.__version__, "backend": jax.default_backend()}
+    record = {**summary, "options": asdict(options), "versions": versions}
+    (folder / "summary.json").write_text(json.dumps(record, indent=2, default=str) + "\n")

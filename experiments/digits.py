@@ -1,0 +1,74 @@
+"""An MLP on the 8x8 digits.
+
+One network is trained with a progress bar and the test set's curve; then one network from each of several seeds,
+all in one compiled program, for the mean and the spread. Pictures, the history and the parameters of the first
+are written under runs/digits/.
+"""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+import fnn
+from experiments.common import (
+    COLUMNS,
+    LOSS,
+    Options,
+    console,
+    fit_one,
+    measures,
+    network,
+    optimizer,
+    pictures,
+    row,
+    save_run,
+    show,
+)
+from fnn.data import Splits
+
+DEFAULTS = Options(hidden=(128, 64), learning_rate=3e-3, batch_size=64, epochs=50, dropout=0.2)
+
+
+def fit_seeds(options: Options, splits: Splits) -> tuple[dict[str, np.ndarray], float, float]:
+    """A network from each seed, all in one program: measures by seed, seconds to compile, seconds to train."""
+    net, tx = network(options, outputs=10), optimizer(options, len(splits.train.x))
+    step = fnn.train.make_step(fnn.train.supervised(net, LOSS, l2=options.l2), tx)
+    train = fnn.train.run(step, splits.train, batch_size=options.batch_size, epochs=options.epochs)
+
+    def one(seed: jax.Array) -> dict[str, jax.Array]:
+        state, _ = train(fnn.train.init_state(jax.random.key(seed), net, tx, splits.train.x))
+        return measures(net, state, splits)
+
+    seeds = options.seed + jnp.arange(options.seeds)
+    begun = time.perf_counter()
+    program = jax.jit(jax.vmap(one)).lower(seeds).compile()
+    compiled = time.perf_counter()
+    found = jax.block_until_ready(program(seeds))
+    return {name: np.asarray(v) for name, v in found.items()}, compiled - begun, time.perf_counter() - compiled
+
+
+def main(options: Options) -> None:
+    """Trains, prints the table, and writes everything under runs/digits/."""
+    splits, folder = fnn.data.digits(), options.out / "digits"
+    examples = len(splits.train.x)
+    result, reporter = fit_one(options, options.seed, splits)
+    found = measures(network(options, outputs=10), result.state, splits)
+    by_seed, compiling, training = fit_seeds(options, splits)
+    show(
+        "Digits, 8x8",
+        COLUMNS,
+        [
+            row(f"seed {options.seed}", options, found, reporter.compile_seconds, reporter.train_seconds, examples),
+            row(f"{options.seeds} seeds at once", options, by_seed, compiling, training, examples * options.seeds),
+        ],
+    )
+    pictures(options, folder, result, splits.test, shape=(8, 8))
+    save_run(folder, options, result.state, result.history, {name: v.tolist() for name, v in by_seed.items()})
+    console.print(f"Pictures, history.csv, params.npz and summary.json are in {folder}/")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, prog="python -m experiments.digits", default=DEFAULTS, description=__doc__))
