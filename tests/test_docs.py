@@ -4,8 +4,9 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
-import fnn
 import pytest
+
+import fnn
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "```python" in page.read_text(encoding="utf-8")]

@@ -1,6 +1,7 @@
 """The rules of the house, read from the source: floors, sizes, docstrings, annotations, public names."""
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import subprocess
@@ -224,11 +225,15 @@ def test_every_public_name_is_documented_with_an_example(path: str, value: objec
 
 
 def _needs_no_example(path: str, value: object) -> bool:
+    if _part(path) in FOR_THE_HOUSE or not value.__module__.startswith("fnn"):
+        return True
     # A record, a Protocol or an error is shown by the functions that make, take or raise it.
-    shown_elsewhere = inspect.isclass(value) and (
-        issubclass(value, Exception) or getattr(value, "_is_protocol", False) or hasattr(value, "_fields")
+    return inspect.isclass(value) and (
+        issubclass(value, Exception)
+        or getattr(value, "_is_protocol", False)
+        or hasattr(value, "_fields")
+        or dataclasses.is_dataclass(value)
     )
-    return shown_elsewhere or _part(path) in FOR_THE_HOUSE
 
 
 # What only some users have, or what is slow to import: each is imported where it is used.

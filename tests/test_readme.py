@@ -27,7 +27,7 @@ def test_a_false_page_is_found(run_page: Callable[[Path], int], tmp_path: Path) 
     page.write_text("# x\n```python\na = 1\n```\ntext\n```python\nprint(a, 2.5)\n```\n\n```text\n1 2...\n```\n")
     assert run_page(page) == 2
     page.write_text("```python\nprint(1)\n```\n\n```text\n2\n```\n")
-    with pytest.raises(AssertionError, match=r"page\.md:2 prints\n1\n\nand the page says\n2"):
+    with pytest.raises(AssertionError, match=r"page\.md:2 prints\s+1\s+and the page says\s+2"):
         run_page(page)
     page.write_text("\n\n```python\nfnn\n```\n")
     with pytest.raises(NameError) as failure:

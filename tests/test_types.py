@@ -14,12 +14,16 @@ PACKAGE = Path(fnn.__file__).parent
 
 # In a process of its own, since the hook must be there before the package is imported.
 PROGRAM = """
-import doctest, importlib, pathlib, sys
-import jax, numpy, optax
+import doctest, importlib, pathlib, sys, types
+import beartype, jax, numpy, optax
 from jaxtyping import install_import_hook
 
+# As for a type checker, an int is a float too.
+sys.modules["checker"] = types.ModuleType("checker")
+sys.modules["checker"].check = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
+
 name = sys.argv[1]
-hook = install_import_hook(name, "beartype.beartype")
+hook = install_import_hook(name, "checker.check")
 package = importlib.import_module(name)
 root = pathlib.Path(package.__file__).parent
 given = {"jax": jax, "jnp": jax.numpy, "np": numpy, "optax": optax, name: package}
