@@ -56,7 +56,7 @@ def dense(
     def init(key: Key, x: Shaped) -> tuple[Params, State]:
         check_key("key", key)
         _check_input(x)
-        dtype = jnp.zeros((), x.dtype).dtype
+        dtype = jax.dtypes.canonicalize_dtype(x.dtype)
         key_w, key_b = jax.random.split(key)
         w = w_init(key_w, (x.shape[-1], units), dtype)
         return ({"w": w, "b": b_init(key_b, (units,), dtype)} if use_bias else {"w": w}), {}

@@ -50,7 +50,7 @@ def init_state(key: Key, net: Any, tx: optax.GradientTransformation, x: Any) -> 
     check_key("key", key)
     check_network(net)
     check_array("x", x)
-    shaped = jax.ShapeDtypeStruct(jnp.shape(x), jnp.zeros((), x.dtype).dtype)
+    shaped = jax.ShapeDtypeStruct(jnp.shape(x), jax.dtypes.canonicalize_dtype(x.dtype))
     params, model_state = net.init(keys.for_init(key), shaped)
     check_trainable("params", params)
     # Copies, so that the state may be donated while the caller's own arrays live on.

@@ -141,11 +141,10 @@ def _parts(batch: Batch) -> tuple[Array, Array, Array | None]:
     if len(sizes) != 1 or sizes & {(), (0,)}:
         got = f"shapes {', '.join(str(np.shape(array)) for array in batch)}"
         raise ValueError(message("batch", got, "as many targets as examples, at least one"))
-    x, y, weight = (*batch, None)[:3]
-    return x, y, weight
+    return batch[0], batch[1], batch[2] if len(batch) == 3 else None
 
 
-def _penalty(params: Params, strength: Scalar, measure: Callable[[Array], Array]) -> Array | float:
+def _penalty(params: Params, strength: Scalar, measure: Callable[[Array], Array]) -> Any:
     # A strength known to be 0 leaves the parameters unread.
     if is_zero(strength):
         return 0.0

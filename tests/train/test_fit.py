@@ -1,0 +1,194 @@
+"""Fit is a run with a host beside it: same parameters, one trace, best state, early stopping, refusals."""
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+from fnn.data import Dataset
+from fnn.errors import NonFiniteError
+from fnn.train import Reporter, init_state, make_eval, make_step, run, supervised
+
+KEY = jax.random.key(5)
+NET = fnn.nn.mlp([8, 3], "tanh", dropout=0.2)
+TX = fnn.optim.adam(1e-2)
+LOSS = fnn.losses.softmax_cross_entropy
+METRICS = {"accuracy": fnn.metrics.accuracy}
+
+
+def examples(n: int, seed: int = 1) -> Dataset:
+    x = jax.random.normal(jax.random.key(seed), (n, 5))
+    return Dataset(x, jnp.argmax(x[:, :3], axis=1))
+
+
+def fit(data: Dataset | None = None, **changes: Any) -> fnn.train.FitResult:
+    settings: dict[str, Any] = {"key": KEY, "epochs": 4, "batch_size": 8, "progress": False, **changes}
+    return fnn.fit(
+        settings.pop("net", NET), settings.pop("loss", LOSS), settings.pop("tx", TX),
+        examples(26) if data is None else data, **settings,
+    )  # fmt: skip
+
+
+def test_fit_equals_run() -> None:
+    result = fit(metrics=METRICS, l2=1e-3)
+    step = make_step(supervised(NET, LOSS, metrics=METRICS, l2=1e-3), TX)
+    state, history = jax.jit(run(step, examples(26), batch_size=8, epochs=4))(
+        init_state(KEY, NET, TX, jnp.ones((1, 5)))
+    )
+    chex.assert_trees_all_close(result.state.params, state.params, rtol=1e-6, atol=1e-7)
+    assert set(result.history) == {"loss", "accuracy", "grad_norm"}
+    for name, values in history.items():
+        np.testing.assert_allclose(result.history[name], values, rtol=1e-5)
+
+
+def test_how_the_steps_are_cut_into_calls_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fit(validation=examples(10, 2))
+    monkeypatch.setattr("fnn.train.fit._next_chunk", lambda steps, seconds: 1)  # noqa: ARG005
+    cut = fit(validation=examples(10, 2))
+    chex.assert_trees_all_equal(whole.state._replace(key=()), cut.state._replace(key=()))
+    chex.assert_trees_all_equal(whole.history, cut.history)
+
+
+def test_one_trace_for_a_whole_fit_with_a_remainder() -> None:
+    chex.clear_trace_counter()
+    fit(loss=chex.assert_max_traces(LOSS, n=1))
+    chex.clear_trace_counter()
+    # With a validation set the loss stands in the program twice: in training, and in evaluation.
+    fit(loss=chex.assert_max_traces(LOSS, n=2), validation=examples(10, 2), patience=3)
+
+
+def test_validation_is_measured_after_each_epoch() -> None:
+    held_out = examples(10, 2)
+    result = fit(validation=held_out, metrics=METRICS, epochs=3)
+    evaluate = jax.jit(make_eval(NET, {"loss": LOSS, **METRICS}))
+    for epochs in (1, 2, 3):
+        measured = evaluate(fit(epochs=epochs).state, held_out)
+        for name, value in measured.items():
+            np.testing.assert_allclose(result.history[f"val_{name}"][epochs - 1], value, rtol=1e-5)
+
+
+def test_best_is_the_state_of_least_validation_loss() -> None:
+    held_out = examples(10, 2)
+    result = fit(validation=held_out, epochs=40, tx=fnn.optim.adam(0.1))
+    best = int(np.argmin(result.history["val_loss"]))
+    assert best < 39
+    assert int(result.best.step) == (best + 1) * 4
+    measured = make_eval(NET, {"loss": LOSS})(result.best, held_out)["loss"]
+    np.testing.assert_allclose(measured, result.history["val_loss"][best], rtol=1e-5)
+
+
+def test_patience_stops_early_with_the_best_state() -> None:
+    full = fit(validation=examples(10, 2), epochs=60, tx=fnn.optim.adam(0.1))
+    result = fit(validation=examples(10, 2), epochs=60, tx=fnn.optim.adam(0.1), patience=5)
+    losses = np.asarray(result.history["val_loss"])
+    assert len(losses) < 60
+    assert len(losses) == int(np.argmin(losses)) + 1 + 5
+    np.testing.assert_array_equal(losses, full.history["val_loss"][: len(losses)])
+    assert int(result.best.step) == (int(np.argmin(losses)) + 1) * 4
+
+
+def test_without_validation_best_is_last() -> None:
+    result = fit()
+    assert result.best is result.state
+    assert result.history["loss"].shape == (4,)
+
+
+def test_accumulation_and_clipping_are_those_of_the_step() -> None:
+    plain = fit(net=fnn.nn.mlp([8, 3]))
+    cut = fit(net=fnn.nn.mlp([8, 3]), accumulate=3)
+    chex.assert_trees_all_close(plain.state.params, cut.state.params, rtol=1e-4, atol=1e-5)
+    still = fit(tx=fnn.optim.sgd(1.0), clip_norm=1e-6, epochs=1).state.params
+    first = init_state(KEY, NET, TX, jnp.ones((1, 5))).params
+    chex.assert_trees_all_close(still, first, atol=1e-5)
+
+
+def test_arguments_of_the_caller_survive() -> None:
+    data = examples(26)
+    fit(data, validation=data)
+    assert not data.x.is_deleted()
+    assert jax.random.bits(KEY).shape == ()
+
+
+class Recorder(Reporter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Any] = []
+
+    def start(self, epochs: int, steps: int) -> None:
+        self.told.append((epochs, steps))
+
+    def update(self, step: int, metrics: Any) -> None:
+        self.told.append((step, dict(metrics)))
+
+    def finish(self, outcome: str) -> None:
+        self.told.append(outcome)
+
+
+def test_reporter_is_told_steps_metrics_and_times() -> None:
+    recorder = Recorder()
+    result = fit(progress=recorder, metrics=METRICS)
+    assert recorder.told[0] == (4, 4)
+    assert [told[0] for told in recorder.told[1:-1]][-1] == 16
+    assert recorder.told[-2][1]["loss"] == float(result.history["loss"][-1])
+    assert recorder.told[-1] == "done"
+    assert recorder.compile_seconds > 0
+    assert recorder.train_seconds > 0
+
+
+def test_nothing_is_printed_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    fit(progress=True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_place_and_keeps_the_rest() -> None:
+    data = Dataset(jnp.ones((8, 1)), jnp.zeros((8, 1)))
+    recorder = Recorder()
+    with pytest.raises(NonFiniteError, match=r"not a finite number at step (\d+) \(epoch (\d+), batch \d+") as caught:
+        fit(data, net=fnn.nn.mlp([1]), loss=fnn.losses.squared_error, tx=fnn.optim.sgd(1e3), batch_size=4,
+            epochs=40, validation=data, progress=recorder)  # fmt: skip
+    result = caught.value.result
+    epochs = len(result.history["loss"])
+    assert 0 < epochs < 40
+    assert np.isfinite(result.history["loss"]).all()
+    assert np.isfinite(result.best.params["dense_0"]["w"]).all()
+    assert recorder.told[-1] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"epochs": 0}, ValueError, r"epochs: got 0"),
+        ({"batch_size": 27}, ValueError, r"batch_size: got 27, expected at most the 26 examples"),
+        ({"patience": 3}, ValueError, r"patience: got 3, expected a validation set with it"),
+        ({"patience": 0, "validation": examples(3)}, ValueError, r"patience: got 0, expected an integer >= 1"),
+        ({"key": 0}, TypeError, r"key: got 0, expected one typed key"),
+        ({"net": len}, TypeError, r"net: got a builtin_function_or_method"),
+        ({"loss": 1}, TypeError, r"loss: got 1"),
+        ({"metrics": {"grad_norm": LOSS}}, ValueError, r"the name 'grad_norm'"),
+        ({"l2": -1}, ValueError, r"l2: got -1"),
+        ({"validation": Dataset(jnp.ones((0, 5)), jnp.ones(0))}, ValueError, r"validation: got no examples"),
+        (
+            {"validation": Dataset(jnp.full((1, 5), jnp.nan), jnp.ones(1))},
+            ValueError,
+            r"validation.x: got nan at row 0",
+        ),
+        ({"data": examples(26)._replace(y=examples(26).y.at[3].set(7))}, ValueError, r"labels: got 7 at row 3"),
+        ({"validation": examples(5)._replace(y=jnp.array([0, 1, 2, -1, 0]))}, ValueError, r"labels: got -1 at row 3"),
+        ({"data": examples(26)._replace(y=jnp.zeros(26))}, TypeError, r"labels: .*float32.*astype\(int\)"),
+        ({"data": Dataset(jnp.ones((26, 5)).astype(int), jnp.zeros(26, int))}, TypeError, r"x: got dtype int32"),
+        ({"data": Dataset(jnp.ones((26, 5, 1)), jnp.zeros(26, int))}, ValueError, r"x: got shape .*Flatten"),
+    ],
+)
+def test_wrong_calls_fail_before_anything_compiles(
+    changes: dict[str, Any], error: type[Exception], match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", never)
+    with pytest.raises(error, match=match):
+        fit(**changes)

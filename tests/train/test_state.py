@@ -1,0 +1,87 @@
+"""The state before the first step."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+from fnn.train import TrainState, init_state
+
+KEY = jax.random.key(0)
+NET = fnn.nn.mlp([4, 2])
+TX = fnn.optim.adam(0.1)
+
+
+def test_same_key_same_state_and_other_key_other_weights() -> None:
+    a, b, c = (init_state(jax.random.key(i), NET, TX, jnp.zeros((1, 3))) for i in (0, 0, 1))
+    np.testing.assert_array_equal(a.params["dense_0"]["w"], b.params["dense_0"]["w"])
+    assert not np.array_equal(a.params["dense_0"]["w"], c.params["dense_0"]["w"])
+    assert a.step.dtype == jnp.int32
+    assert not a.step.weak_type
+
+
+def test_shape_struct_and_numpy_batch_give_the_same() -> None:
+    state = init_state(KEY, NET, TX, jnp.zeros((5, 3)))
+    for x in (jax.ShapeDtypeStruct((5, 3), jnp.float32), np.zeros((5, 3))):
+        other = init_state(KEY, NET, TX, x)
+        np.testing.assert_array_equal(state.params["dense_1"]["w"], other.params["dense_1"]["w"])
+
+
+def test_vmaps_over_keys_and_runs_abstractly() -> None:
+    keys = jax.random.split(KEY, 3)
+    many = jax.vmap(lambda key: init_state(key, NET, TX, jnp.zeros((1, 3))))(keys)
+    assert many.params["dense_0"]["w"].shape == (3, 3, 4)
+    assert many.key.shape == (3,)
+    abstract = jax.eval_shape(lambda key: init_state(key, NET, TX, jnp.zeros((1, 3))), KEY)
+    assert abstract.opt_state.m["dense_1"]["b"].shape == (2,)
+
+
+def test_state_may_be_donated_while_the_callers_arrays_live() -> None:
+    w = jnp.ones((3, 1))
+    net = fnn.nn.Layer("fixed", lambda key, x: ({"w": w}, {}), NET.apply)  # noqa: ARG005
+    state = init_state(KEY, net, TX, jnp.zeros((1, 3)))
+    buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves((state.params, state.opt_state))]
+    assert len(set(buffers)) == len(buffers)
+    after = jax.jit(lambda s: s._replace(step=s.step + 1), donate_argnums=0)(state)
+    assert int(after.step) == 1
+    assert float(w.sum()) == 3
+    assert jax.random.bits(KEY).shape == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "match"),
+    [
+        (jax.random.PRNGKey(0), TypeError, r"key: got a legacy uint32 key.*wrap_key_data"),
+        (0, TypeError, r"key: got 0, expected one typed key. Make one with jax.random.key\(seed\)"),
+        (jax.random.split(KEY, 2), ValueError, r"key: got keys of shape \(2,\).*vmap"),
+    ],
+)
+def test_wrong_keys(key: Any, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        init_state(key, NET, TX, jnp.zeros((1, 3)))
+
+
+def test_integer_parameters_are_named() -> None:
+    net = fnn.nn.Layer("count", lambda key, x: ({"n": jnp.zeros(2, int)}, {}), NET.apply)  # noqa: ARG005
+    with pytest.raises(TypeError, match=r"params leaf 'n': got dtype int32"):
+        init_state(KEY, net, TX, jnp.zeros((1, 3)))
+
+
+def test_wrong_network_and_batch() -> None:
+    linen = pytest.importorskip("flax.linen")
+    for net, name in ((lambda x: x, "function"), (linen.Dense(3), "Dense"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=rf"net: got a {name}, expected a network.*fnn.interop.from_linen"):
+            init_state(KEY, net, TX, jnp.zeros((1, 3)))
+    with pytest.raises(TypeError, match=r"x: got a list of 1, expected an array. Convert it: jnp.asarray\(x\)"):
+        init_state(KEY, NET, TX, [[0.0]])
+    with pytest.raises(TypeError, match=r"x: got dtype uint8, expected floating-point"):
+        init_state(KEY, NET, TX, np.zeros((1, 3), np.uint8))
+
+
+def test_is_a_pytree_of_arrays_alone() -> None:
+    state = init_state(KEY, NET, TX, jnp.zeros((1, 3)))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
+    assert isinstance(jax.tree.map(lambda a: a, state), TrainState)
