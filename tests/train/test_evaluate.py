@@ -31,7 +31,7 @@ def test_any_length_is_exact(n: int) -> None:
     found = jax.jit(make_eval(NET, {"accuracy": fnn.metrics.accuracy, "loss": fnn.losses.softmax_cross_entropy}))(
         STATE, data
     )
-    right = np.argmax(outputs(data), axis=1) == np.asarray(data.y)
+    right = np.argmax(np.asarray(outputs(data)), axis=1) == np.asarray(data.y)
     assert float(found["accuracy"]) == pytest.approx(right.mean(), abs=1e-6)
     mean = fnn.losses.softmax_cross_entropy(outputs(data), data.y).mean()
     np.testing.assert_allclose(found["loss"], mean, rtol=1e-5)
