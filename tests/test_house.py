@@ -187,7 +187,7 @@ def _exported(module: ModuleType) -> dict[str, object]:
     if names is None:
         members = vars(module).items()
         names = [n for n, v in members if not n.startswith("_") and getattr(v, "__module__", None) == module.__name__]
-    return {name: getattr(module, name) for name in names}
+    return {name: getattr(module, name) for name in names if hasattr(module, name)}
 
 
 PUBLIC = {f"fnn.{part}": importlib.import_module(f"fnn.{part}") for part in FLOOR if f"fnn.{part}" in MODULES}
