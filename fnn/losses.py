@@ -4,22 +4,23 @@ Outputs and targets of shape (n,) or (n, d, ...) give (n,): the elementwise loss
 the first, the losses of classes over those between the first and the last. The mean over examples is then
 PyTorch's `reduction="mean"`. Nothing broadcasts: (n, 1) against (n,) is an error.
 
-They are computed in float32, or in the outputs' dtype where that is wider. Every finite input has a finite
-value and gradient, as far as the true ones can be represented, and each loss has subgradient 0 at its kink.
-Values that mean nothing, such as a label out of range, are refused where they are known; under a trace they
-make that example's loss NaN.
+They are computed in float32, or in the outputs' dtype where that is wider. A finite input has a finite value
+and gradient, where the true ones can be represented; at its kink a loss has subgradient 0. A value that
+means nothing, such as a label out of range, is refused where it is known and makes the example's loss NaN
+under a trace.
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
-from fnn.errors import check_array, check_floating, check_labels, check_scalar, check_values, is_zero, message
+from fnn import targets as given
+from fnn.errors import check_scalar, is_zero
 from fnn.typing import Array, Scalar
+
+_LOGITS = "Logits belong to {}_cross_entropy."
 
 
 def squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
@@ -41,7 +42,7 @@ def squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
 
     Source: Goodfellow et al. 2016, "Deep Learning", section 5.1.4.
     """
-    y_hat, y = _regression(predictions, targets)
+    y_hat, y = given.regression(predictions, targets)
     return _mean(jnp.square(y_hat - y))
 
 
@@ -64,7 +65,7 @@ def absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
 
     Source: Hastie et al. 2009, "The elements of statistical learning", section 10.6.
     """
-    y_hat, y = _regression(predictions, targets)
+    y_hat, y = given.regression(predictions, targets)
     return _mean(jnp.abs(y_hat - y))
 
 
@@ -89,7 +90,7 @@ def huber(predictions: ArrayLike, targets: ArrayLike, delta: Scalar = 1.0) -> Ar
     Source: Huber 1964, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35(1).
     """
     check_scalar("delta", delta, 0, open_low=True)
-    y_hat, y = _regression(predictions, targets)
+    y_hat, y = given.regression(predictions, targets)
     delta = jnp.asarray(delta, y.dtype)
     r = y_hat - y
     return _mean(jnp.where(jnp.abs(r) <= delta, jnp.square(r) / 2, delta * (jnp.abs(r) - delta / 2)))
@@ -117,9 +118,10 @@ def binary_cross_entropy(probabilities: ArrayLike, labels: ArrayLike) -> Array:
 
     Source: Goodfellow et al. 2016, "Deep Learning", section 6.2.2.2.
     """
-    p, y = _binary("probabilities", probabilities, labels)
-    p, floor = _probabilities(probabilities, p)
-    return _mean(-(y * _safe_log(p, floor) + (1 - y) * _safe_log(1 - p, floor)))
+    p, y = given.binary("probabilities", probabilities, labels)
+    p = given.probabilities("probabilities", probabilities, p.dtype, _LOGITS.format("sigmoid_binary"))
+    floor = _floor(probabilities)
+    return _mean(y * -_safe_log(p, floor) + (1 - y) * -_safe_log(1 - p, floor))
 
 
 def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
@@ -143,7 +145,7 @@ def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
 
     Source: Goodfellow et al. 2016, "Deep Learning", equation 6.26.
     """
-    x, y = _binary("logits", logits, labels)
+    x, y = given.binary("logits", logits, labels)
     return _mean(y * jax.nn.softplus(-x) + (1 - y) * jax.nn.softplus(x))
 
 
@@ -161,8 +163,7 @@ def cross_entropy(probabilities: ArrayLike, labels: ArrayLike) -> Array:
         (n,), in nats.
 
     Raises:
-        TypeError, ValueError: a shape or dtype that does not fit; a label out of range; probabilities
-            outside [0, 1] or whose sum over the classes is not 1.
+        TypeError, ValueError: shapes or dtypes that do not fit; a label or probability out of range.
 
     Example:
         >>> cross_entropy(jnp.array([[0.25, 0.75], [0.0, 1.0]]), jnp.array([0, 1]))
@@ -170,11 +171,10 @@ def cross_entropy(probabilities: ArrayLike, labels: ArrayLike) -> Array:
 
     Source: Goodfellow et al. 2016, "Deep Learning", equation 3.51.
     """
-    p = _class_outputs("probabilities", probabilities)
-    _check_distribution("probabilities", probabilities, "Logits belong to softmax_cross_entropy.")
-    q = _class_targets(labels, p)
-    p, floor = _probabilities(probabilities, p)
-    return _mean(-jnp.sum(q * _safe_log(p, floor), axis=-1))
+    p = given.class_outputs("probabilities", probabilities)
+    q = given.class_targets(labels, p)
+    p = given.distribution("probabilities", probabilities, p.dtype, _LOGITS.format("softmax"))
+    return _mean(jnp.sum(q * -_safe_log(p, _floor(probabilities)), axis=-1))
 
 
 def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: Scalar = 0.0) -> Array:
@@ -193,26 +193,24 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothi
         (n,), in nats.
 
     Raises:
-        TypeError, ValueError: a shape or dtype that does not fit; a label out of range; probabilities
-            outside [0, 1] or whose sum over the classes is not 1; `label_smoothing` outside [0, 1).
+        TypeError, ValueError: shapes or dtypes that do not fit; a label or `label_smoothing` out of range.
 
     Example:
         >>> softmax_cross_entropy(jnp.array([[0.0, 0.0], [1e4, 0.0]]), jnp.array([1, 1]))
         Array([6.931472e-01, 1.000000e+04], dtype=float32)
 
-    Source: Goodfellow et al. 2016, "Deep Learning", section 6.2.2.3; smoothing: Szegedy et al. 2016,
-    "Rethinking the Inception architecture for computer vision", section 7.
+    Source: Goodfellow et al. 2016, "Deep Learning", section 6.2.2.3; Szegedy et al. 2016, section 7.
     """
     check_scalar("label_smoothing", label_smoothing, 0, 1)
-    x = _class_outputs("logits", logits)
-    q = _class_targets(labels, x)
+    x = given.class_outputs("logits", logits)
+    q = given.class_targets(labels, x)
     masked = jnp.isneginf(x)
     if not is_zero(label_smoothing):
         eps = jnp.asarray(label_smoothing, x.dtype)
         q = (1 - eps) * q + eps * ~masked / jnp.sum(~masked, axis=-1, keepdims=True).astype(x.dtype)
     # In an entropy, 0 times log 0 is 0.
     log_p = jnp.where(masked & (q == 0), 0, _log_softmax(x))
-    return _mean(-jnp.sum(q * log_p, axis=-1))
+    return _mean(jnp.sum(q * -log_p, axis=-1))
 
 
 def hinge(outputs: ArrayLike, labels: ArrayLike) -> Array:
@@ -234,12 +232,7 @@ def hinge(outputs: ArrayLike, labels: ArrayLike) -> Array:
 
     Source: Cortes and Vapnik 1995, "Support-vector networks", Machine Learning 20.
     """
-    check_floating("outputs", outputs)
-    check_array("labels", labels)
-    _check_dtype(labels, (jnp.floating, jnp.signedinteger), "labels -1 and 1", _SIGNED)
-    check_values("labels", labels, lambda y: abs(y) == 1, "labels -1 and 1", _SIGNED)
-    f, y = _same_shape("outputs", outputs, "labels", labels)
-    y = jnp.where(jnp.abs(y) == 1, y, jnp.nan)
+    f, y = given.signed(outputs, labels)
     return _mean(jax.nn.relu(1 - y * f))
 
 
@@ -263,11 +256,45 @@ def multiclass_hinge(outputs: ArrayLike, labels: ArrayLike) -> Array:
         >>> multiclass_hinge(jnp.array([[2.0, 0.0], [0.5, 0.0]]), jnp.array([0, 1]))
         Array([0. , 1.5], dtype=float32)
 
-    Source: Crammer and Singer 2001, "On the algorithmic implementation of multiclass kernel-based vector
-    machines", section 3.
+    Source: Crammer and Singer 2001, "Multiclass kernel-based vector machines", JMLR 2, section 3.
     """
-    f = _class_outputs("outputs", outputs)
-    own = _one_hot(labels, f)
+    f = given.class_outputs("outputs", outputs)
+    own = given.one_hot(labels, f)
     f_y = jnp.sum(jnp.where(own == 0, 0, own * f), axis=-1)
     best_wrong = jnp.max(jnp.where(own == 0, f, -jnp.inf), axis=-1)
     return _mean(jax.nn.relu(1 + (best_wrong - f_y)))
+
+
+def _mean(values: Array) -> Array:
+    """Over all axes but that of the examples."""
+    return jnp.mean(values, axis=tuple(range(1, values.ndim)))
+
+
+def _log_softmax(x: Array) -> Array:
+    """The log of softmax(x), exact to rounding also where a probability is almost 1, as is its gradient.
+
+    With m the largest logit, `log p_c = (x_c - m) - log(1 + sum_{c != argmax} exp(x_c - m))`: no two large
+    numbers are subtracted, and the 1 never swallows the rest.
+    """
+    top = jnp.argmax(x, axis=-1, keepdims=True) == jnp.arange(x.shape[-1])
+    m = jnp.sum(jnp.where(top, x, 0), axis=-1, keepdims=True)
+    s = jnp.where(top, 0, x - m)
+    rest = jnp.sum(jnp.where(top, 0, jnp.exp(s)), axis=-1, keepdims=True)
+    return s - jnp.log1p(rest)
+
+
+def _floor(p: ArrayLike) -> float:
+    """What a derivative 1 / p divides by at least: 1e-12, in float16 3e-5, so that it stays finite."""
+    return max(1e-12, 2 / float(jnp.finfo(jnp.asarray(p).dtype).max))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _safe_log(p: Array, floor: float) -> Array:
+    del floor
+    return jnp.maximum(jnp.log(jnp.maximum(p, 0)), -100)
+
+
+@_safe_log.defjvp
+def _safe_log_jvp(floor: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (p,), (dp,) = primals, tangents
+    return _safe_log(p, floor), dp / jnp.maximum(p, floor)
