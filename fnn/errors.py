@@ -95,9 +95,10 @@ def check_scalar(
         return
     if known.dtype.kind not in "fiu" and not jnp.issubdtype(known.dtype, jnp.floating):
         raise TypeError(message(argument, _brief(value), expected, remedy))
-    number = float(known)
-    if not math.isfinite(number) or number < low or number >= high or (open_low and number == low):
-        raise ValueError(message(argument, _brief(value), expected, remedy))
+    held, dtype = _held(known)
+    if _outside(held, low, high, open_low):
+        rounded = "" if _outside(float(known), low, high, open_low) else f", which is {held:g} in {dtype}"
+        raise ValueError(message(argument, _brief(value) + rounded, expected, remedy))
 
 
 def check_count(argument: str, value: Any, minimum: int = 1, remedy: str = "") -> None:
@@ -232,6 +233,18 @@ def check_labels(argument: str, labels: Any, classes: int, shape: tuple[int, ...
         f"integer labels in [0, {classes}), for {classes} classes",
         "Labels count from 0, and the last axis of the outputs is that of the classes.",
     )
+
+
+def _held(known: np.ndarray) -> tuple[float, np.dtype]:
+    """The number as JAX holds it: in float32, 0.99999999 is 1, 1e39 is infinite, and 1e-40 is flushed to 0."""
+    dtype = jnp.result_type(float)
+    with np.errstate(over="ignore", under="ignore"):
+        number = float(known.astype(dtype))
+    return (0.0 if abs(number) < jnp.finfo(dtype).tiny else number), dtype
+
+
+def _outside(number: float, low: float, high: float, open_low: bool) -> bool:
+    return not math.isfinite(number) or number < low or number >= high or (open_low and number == low)
 
 
 def _interval(low: float, high: float, open_low: bool) -> str:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fnn import initializers
-from fnn.errors import check_callable, check_count, check_flag, check_floating, check_key, message
+from fnn.errors import check_count, check_flag, check_floating, check_key, message
 from fnn.nn.layer import Layer, Shaped
 from fnn.typing import Array, Initializer, Key, Params, State
 
@@ -14,8 +14,8 @@ from fnn.typing import Array, Initializer, Key, Params, State
 def dense(
     units: int,
     *,
-    w_init: Initializer | None = None,
-    b_init: Initializer = initializers.zeros,
+    w_init: str | Initializer | None = None,
+    b_init: str | Initializer = initializers.zeros,
     use_bias: bool = True,
 ) -> Layer:
     """A fully connected layer, `y = x W + b`.
@@ -25,7 +25,7 @@ def dense(
 
     Args:
         units: number of outputs.
-        w_init: draws w; None is `normalized_xavier()`.
+        w_init: draws w, an initializer or its name; None is `normalized_xavier()`.
         b_init: draws b.
         use_bias: whether there is a b.
 
@@ -33,7 +33,8 @@ def dense(
         A layer from x (n, ..., d_in) to y (n, ..., units).
 
     Raises:
-        ValueError: x has no axis of examples, or its last axis is not d_in.
+        ValueError: x has no axis of examples, its last axis is not d_in, or the parameters are of
+            another layer.
         TypeError: x is not of floating-point numbers, or of another dtype than the parameters.
 
     Example:
@@ -47,19 +48,16 @@ def dense(
     """
     check_count("units", units)
     check_flag("use_bias", use_bias)
-    w_init = initializers.normalized_xavier() if w_init is None else w_init
-    for name, initializer in (("w_init", w_init), ("b_init", b_init)):
-        check_callable(
-            name, initializer, "an initializer (key, shape, dtype) -> Array", "Such as fnn.initializers.he()."
-        )
+    draw_w = initializers.get("normalized_xavier" if w_init is None else w_init)
+    draw_b = initializers.get(b_init)
 
     def init(key: Key, x: Shaped) -> tuple[Params, State]:
         check_key("key", key)
         _check_input(x)
         dtype = jax.dtypes.canonicalize_dtype(x.dtype)
         key_w, key_b = jax.random.split(key)
-        w = w_init(key_w, (x.shape[-1], units), dtype)
-        return ({"w": w, "b": b_init(key_b, (units,), dtype)} if use_bias else {"w": w}), {}
+        w = draw_w(key_w, (x.shape[-1], units), dtype)
+        return ({"w": w, "b": draw_b(key_b, (units,), dtype)} if use_bias else {"w": w}), {}
 
     def apply(
         params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
@@ -67,7 +65,8 @@ def dense(
         del train, key
         _check_input(x)
         x = jnp.asarray(x)
-        _check_fit(params, x, {"w", "b"} if use_bias else {"w"})
+        w_shape, b_shape = (x.shape[-1], units), (units,)
+        _check_fit(params, x, {"w": w_shape, "b": b_shape} if use_bias else {"w": w_shape})
         y = x @ params["w"]
         return (y + params["b"] if use_bias else y), state
 
@@ -81,12 +80,18 @@ def _check_input(x: Any) -> None:
         raise ValueError(message("x", f"shape {x.shape}", "shape (n, ..., d_in), examples first", remedy))
 
 
-def _check_fit(params: Params, x: Array, names: set[str]) -> None:
-    if not isinstance(params, dict) or set(params) != names:
+def _check_fit(params: Params, x: Array, shapes: dict[str, tuple[int, ...]]) -> None:
+    if not isinstance(params, dict) or set(params) != set(shapes):
         got = f"entries {sorted(params)}" if isinstance(params, dict) else f"a {type(params).__name__}"
-        raise ValueError(message("params of dense", got, f"entries {sorted(names)}", "Make them with init."))
+        raise ValueError(message("params of dense", got, f"entries {sorted(shapes)}", "Make them with init."))
     w = params["w"]
-    if x.shape[-1] != w.shape[0]:
-        raise ValueError(message("x", f"shape {x.shape}", f"last axis {w.shape[0]}, as w is {w.shape}"))
-    if x.dtype != w.dtype:
-        raise TypeError(message("x", f"dtype {x.dtype}", f"{w.dtype}, as w is", f"Cast it: x.astype({w.dtype})."))
+    if w.ndim == 2 and x.shape[-1] != len(w):
+        raise ValueError(message("x", f"shape {x.shape}", f"last axis {len(w)}, as w is {w.shape}"))
+    for name, shape in shapes.items():
+        p = params[name]
+        if p.shape != shape:
+            remedy = "These are another layer's: make them with init."
+            raise ValueError(message(f"params of dense, {name}", f"shape {p.shape}", f"shape {shape}", remedy))
+        if x.dtype != p.dtype:
+            cast = f"Cast it: x.astype({p.dtype})."
+            raise TypeError(message("x", f"dtype {x.dtype}", f"{p.dtype}, as {name} is", cast))

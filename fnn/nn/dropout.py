@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from fnn.errors import check_key, check_scalar, message
+from fnn.errors import check_floating, check_key, check_scalar, message
 from fnn.nn.layer import Layer, Shaped
 from fnn.typing import Array, Key, Params, Scalar, State
 
@@ -18,13 +18,14 @@ def dropout(rate: Scalar) -> Layer:
 
     Raises:
         ValueError: the rate is outside [0, 1), or training without a key.
+        TypeError: x is not of floating-point numbers.
 
     Example:
         >>> layer = dropout(0.5)
         >>> x = jnp.ones((2, 4))
-        >>> layer.apply({}, {}, x, train=True, key=jax.random.key(1))[0]
+        >>> layer.apply({}, {}, x, train=True, key=jax.random.key(5))[0]
         Array([[2., 0., 0., 2.],
-               [0., 2., 2., 0.]], dtype=float32)
+               [0., 0., 2., 2.]], dtype=float32)
         >>> bool((layer.apply({}, {}, x)[0] == x).all())
         True
 
@@ -40,14 +41,15 @@ def dropout(rate: Scalar) -> Layer:
         params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
     ) -> tuple[Array, State]:
         del params
+        check_floating("x", x)
         if not train:
             return x, state
         if key is None:
             remedy = "Give apply(..., train=True, key=key); for evaluation give train=False."
             raise ValueError(message("key", None, "one typed key: dropout draws a mask in training", remedy))
         check_key("key", key)
-        keep = 1 - jnp.asarray(rate, jnp.float32)
-        mask = jax.random.bernoulli(key, keep, jnp.shape(x))
-        return jnp.where(mask, x / keep.astype(x.dtype), 0), state
+        keep = 1 - jnp.asarray(rate, jnp.promote_types(x.dtype, jnp.float32))
+        mask = jax.random.bernoulli(key, keep.astype(jnp.float32), x.shape)
+        return jnp.where(mask, x / keep, 0).astype(x.dtype), state
 
     return Layer("dropout", init, apply)

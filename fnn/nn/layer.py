@@ -75,7 +75,7 @@ def sequential(*layers: Layer) -> Layer:
     `{"dense_0": {"w", "b"}, "dense_1": {"w", "b"}}`. A layer without parameters has no entry.
 
     Raises:
-        ValueError: there are no layers.
+        ValueError: there are no layers; parameters or state of another network.
         TypeError: something is not a `Layer`.
 
     Example:
@@ -106,6 +106,10 @@ def sequential(*layers: Layer) -> Layer:
     def apply(
         params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
     ) -> tuple[Array, State]:
+        _check_entries("params", params, names)
+        _check_entries("state", state, names)
+        if key is not None:
+            check_key("key", key)
         new_state = {}
         for name, layer in zip(names, layers, strict=True):
             noise = None if key is None else keys.for_layer(key, name)
@@ -154,9 +158,21 @@ def check_layer(argument: str, layer: Any) -> None:
     if isinstance(layer, Layer):
         return
     remedy = "Wrap a function: fnn.nn.activation(f). Wrap a Flax module: fnn.interop.from_linen or from_nnx."
-    if getattr(layer, "__module__", "").startswith("fnn.nn"):
+    if str(getattr(layer, "__module__", "")).startswith("fnn.nn"):
         remedy = f"Call it: {layer.__name__}(...)."
-    raise TypeError(message(argument, getattr(layer, "__name__", repr(layer)), "a Layer", remedy))
+    elif isinstance(layer, list | tuple):
+        remedy = "Give the layers one by one: sequential(*layers)."
+    name = getattr(layer, "__name__", f"a {type(layer).__name__}")
+    raise TypeError(message(argument, name, "a Layer", remedy))
+
+
+def _check_entries(argument: str, tree: Any, names: Sequence[str]) -> None:
+    if not isinstance(tree, dict):
+        raise TypeError(message(argument, f"a {type(tree).__name__}", "a dict", "Make it with init."))
+    unknown = sorted(map(str, set(tree) - set(names)))
+    if unknown:
+        remedy = "These are another network's: make them with init."
+        raise ValueError(message(argument, f"entries {', '.join(unknown)}", f"some of {', '.join(names)}", remedy))
 
 
 def _numbered(kinds: Sequence[str]) -> list[str]:

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-import jax.numpy as jnp
-
 from fnn import activations, initializers
-from fnn.errors import check_callable, check_count, is_zero, message
+from fnn.errors import check_callable, check_count, check_floating, is_zero, message
 from fnn.nn.activation import activation as activation_layer
 from fnn.nn.dense import dense
 from fnn.nn.dropout import dropout as dropout_layer
@@ -45,7 +43,7 @@ def mlp(
     *,
     dropout: Scalar = 0.0,
     norm: Callable[[], Layer] | None = None,
-    w_init: Initializer | None = None,
+    w_init: str | Initializer | None = None,
 ) -> Layer:
     """A multi-layer perceptron, `h_l = f(h_{l-1} W_l + b_l)`, whose last layer has no activation.
 
@@ -54,8 +52,8 @@ def mlp(
         activation: f, a function or its name.
         dropout: share of each hidden layer that is dropped in training; it may be traced.
         norm: makes a normalization layer, put before each activation.
-        w_init: draws every W. None picks He for ReLU-like activations, normalized Xavier (Glorot) for the
-            others, and normalized Xavier for the last layer.
+        w_init: draws every W, an initializer or its name. None picks He for ReLU-like activations,
+            normalized Xavier (Glorot) for the others, and normalized Xavier for the last layer.
 
     Returns:
         A layer from x (n, d_in) to y (n, widths[-1]), with parameters `dense_0/w`, `dense_0/b`, ...
@@ -78,7 +76,7 @@ def mlp(
     for position, width in enumerate(widths):
         check_count(f"widths[{position}]", width)
     f = activations.get(activation)
-    hidden_init = w_init if w_init is not None else _initializer_for(f)
+    hidden_init = _initializer_for(f) if w_init is None else w_init
     # Without dropout no key is asked for; the result is that of a traced rate 0.
     drop = [] if is_zero(dropout) else [dropout_layer(dropout)]
     layers: list[Layer] = []
@@ -88,9 +86,9 @@ def mlp(
 
 
 def _initializer_for(f: Activation) -> Initializer:
-    name = getattr(f, "__name__", "")
-    known = name in _RELU_LIKE and activations.get(name) is f
-    return initializers.he() if known else initializers.normalized_xavier()
+    # By name, so that jax.nn.relu and partial(leaky_relu, slope=0.2) count too.
+    name = getattr(getattr(f, "func", f), "__name__", "")
+    return initializers.he() if name in _RELU_LIKE else initializers.normalized_xavier()
 
 
 def _norm(norm: Callable[[], Layer] | None) -> list[Layer]:
@@ -102,9 +100,10 @@ def _norm(norm: Callable[[], Layer] | None) -> list[Layer]:
 
 def _of_vectors(name: str, net: Layer) -> Layer:
     def check(x: Shaped | Array) -> None:
-        if jnp.ndim(x) != 2:
+        check_floating("x", x)
+        if len(x.shape) != 2:
             remedy = "Flatten each example: x.reshape(len(x), -1)."
-            raise ValueError(message("x", f"shape {jnp.shape(x)}", f"shape (n, d_in) for {name}", remedy))
+            raise ValueError(message("x", f"shape {x.shape}", f"shape (n, d_in) for {name}", remedy))
 
     def init(key: Key, x: Shaped) -> tuple[Params, State]:
         check(x)

@@ -10,6 +10,7 @@ from fnn.optim.conventions import convention as find
 from fnn.optim.leafwise import (
     Numbers,
     accumulators,
+    bounded,
     check_learning_rate,
     leafwise,
     no_updates,
@@ -77,6 +78,8 @@ def adagrad(
 
         def rule(number: Numbers, g: Array, G: Array, w: Array | None) -> tuple[Array, Array]:
             del w
+            g = bounded(g)
+            # A sum of many such squares may still overflow.
             G = jnp.minimum(G + square(g), jnp.finfo(G.dtype).max)
             return -number(rate) * g / (root(G) + number(eps)), G
 

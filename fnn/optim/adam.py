@@ -10,6 +10,7 @@ from fnn.optim.leafwise import (
     Numbers,
     accumulators,
     average_weight,
+    bounded,
     check_learning_rate,
     decay_needs_params,
     leafwise,
@@ -86,9 +87,9 @@ def adam(
         rate, t = rate_at(learning_rate, state.count), one_more(state.count)
 
         def rule(number: Numbers, g: Array, m: Array, v: Array, w: Array | None) -> tuple[Array, Array, Array]:
-            beta1, beta2 = number(b1), number(b2)
-            m = m + (1 - beta1) * (g - m)
-            v = v + (1 - beta2) * (square(g) - v)
+            beta1, beta2, g = number(b1), number(b2), bounded(g)
+            m = beta1 * m + (1 - beta1) * g
+            v = beta2 * v + (1 - beta2) * square(g)
             m_hat, v_hat = m / average_weight(beta1, t), v / average_weight(beta2, t)
             step = m_hat / (root(v_hat) + number(eps))
             # A decay known to be 0 leaves the parameters unread.

@@ -5,6 +5,7 @@ letters. Numbers enter it in the accumulator's dtype, so that a Python float, a 
 value of the same float32 give the same bits.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,13 @@ def rate_at(learning_rate: LearningRate, count: Array) -> Scalar:
         >>> rate_at(lambda t: 0.1 / (1 + t), 1)
         0.05
     """
-    return learning_rate(count) if callable(learning_rate) else learning_rate
+    if not callable(learning_rate):
+        return learning_rate
+    rate = learning_rate(count)
+    if np.shape(rate) != ():
+        got = f"a schedule that gives an array of shape {np.shape(rate)}"
+        raise ValueError(message("learning_rate", got, "a schedule that gives one number"))
+    return rate
 
 
 def no_updates() -> Array:
@@ -105,8 +112,7 @@ def leafwise(
         >>> leafwise(lambda number, g, w: (-number(0.5) * g,), {"w": jnp.array([2.0])})
         ({'w': Array([-1.], dtype=float32)},)
     """
-    like = slots[0] if slots else grads if params is None else params
-    _check_gradients(grads, like)
+    _check_gradients(grads, params, *slots)
     treedef = jax.tree.structure(grads)
     columns = [jax.tree.leaves(tree) for tree in (grads, *slots)]
     weights = [None] * treedef.num_leaves if params is None else jax.tree.leaves(params)
@@ -115,15 +121,29 @@ def leafwise(
     return tuple(jax.tree.unflatten(treedef, list(column)) for column in results)
 
 
-def square(g: Array) -> Array:
-    """|g|^2, real and never infinite for a finite g: an overflow would freeze its weight for good.
+def bounded(g: Array) -> Array:
+    """g, shortened where |g|^2 would overflow (in float32 above 4.6e18): an infinite average never recovers.
+
+    The bound is a quarter of the root of the largest number, so that differences may be squared too. A
+    rule whose step is a quotient of g and its averages makes the same step as with the true g. An infinite
+    g becomes NaN: it is an error, and stays one.
 
     Example:
-        >>> square(jnp.array([3.0, 1e30]))
-        Array([9.0000000e+00, 3.4028235e+38], dtype=float32)
+        >>> bounded(jnp.array([3.0, -1e30]))
+        Array([ 3.0000000e+00, -4.6116857e+18], dtype=float32)
     """
-    magnitude = jnp.abs(g) if jnp.iscomplexobj(g) else g
-    return jnp.minimum(jnp.square(magnitude), jnp.finfo(magnitude.dtype).max)
+    limit = math.sqrt(jnp.finfo(g.dtype).max) / 4
+    return g * (limit / jnp.maximum(jnp.abs(g), limit))
+
+
+def square(g: Array) -> Array:
+    """|g|^2, real also of a complex g.
+
+    Example:
+        >>> square(jnp.array([3.0 + 4.0j]))
+        Array([25.], dtype=float32)
+    """
+    return jnp.square(g.real) + jnp.square(g.imag) if jnp.iscomplexobj(g) else jnp.square(g)
 
 
 def root(v: Array) -> Array:
@@ -144,8 +164,9 @@ def average_weight(beta: Array, t: Array) -> Array:
         >>> float(abs(average_weight(jnp.float32(0.999), 1) / (1 - jnp.float32(0.999)) - 1)) < 2e-7
         True
     """
-    # log 0 is -inf, and its multiples give weight 1: right for beta = 0.
-    return -jnp.expm1(jnp.asarray(t, beta.dtype) * jnp.log(beta))
+    t, positive = jnp.asarray(t, beta.dtype), beta > 0
+    # log has no derivative at 0, and there nothing cancels.
+    return jnp.where(positive, -jnp.expm1(t * jnp.log(jnp.where(positive, beta, 1))), 1 - beta**t)
 
 
 def _apply(rule: Callable[..., Sequence[Array]], w: Array | None, g: Array, *slots: Array) -> list[Array]:
@@ -159,21 +180,33 @@ def _apply(rule: Callable[..., Sequence[Array]], w: Array | None, g: Array, *slo
     return [change.astype(out), *(n.astype(s.dtype) for n, s in zip(new, slots, strict=True))]
 
 
-def _check_gradients(grads: Any, like: Any) -> None:
-    expected, got = named_leaves(like), named_leaves(grads)
+def _check_gradients(grads: Any, params: Params | None, *slots: Any) -> None:
+    for like in (*slots, *([] if params is None else [params])):
+        _check_same_shapes(grads, like)
+    weights = jax.tree.leaves(params) or [None] * jax.tree.structure(grads).num_leaves
+    for (name, g), w in zip(_gradients(grads), weights, strict=True):
+        if not jnp.issubdtype(_dtype(g), jnp.inexact):
+            raise TypeError(message(name, f"dtype {_dtype(g)}", "floating-point or complex numbers"))
+        if w is not None and _is_complex(g) and not _is_complex(w):
+            raise TypeError(message(name, "complex numbers", "real ones, as its parameter"))
+
+
+def _check_same_shapes(grads: Any, like: Any) -> None:
     if jax.tree.structure(grads) != jax.tree.structure(like):
-        differ = sorted(set(expected) ^ set(got)) or ["its containers"]
+        differ = sorted(set(named_leaves(grads)) ^ set(named_leaves(like))) or ["its containers"]
         raise ValueError(message("grads", f"another tree (differs in {', '.join(differ[:4])})", "the parameters' tree"))
-    for name, g in got.items():
-        where = f"gradient of '{name}'"
-        if np.shape(g) != np.shape(expected[name]):
-            raise ValueError(
-                message(where, f"shape {np.shape(g)}", f"shape {np.shape(expected[name])}, its parameter's")
-            )
-        if _is_complex(g) and not _is_complex(expected[name]):
-            raise TypeError(message(where, "complex numbers", "real ones, as its parameter"))
+    for (name, g), w in zip(_gradients(grads), jax.tree.leaves(like), strict=True):
+        if np.shape(g) != np.shape(w):
+            raise ValueError(message(name, f"shape {np.shape(g)}", f"shape {np.shape(w)}, its parameter's"))
+
+
+def _gradients(grads: Any) -> list[tuple[str, Any]]:
+    return [(f"gradient of '{name}'" if name else "gradient", g) for name, g in named_leaves(grads).items()]
+
+
+def _dtype(x: Any) -> DType:
+    return x.dtype if hasattr(x, "dtype") else jnp.result_type(x)
 
 
 def _is_complex(x: Any) -> bool:
-    dtype: DType = jnp.asarray(x).dtype
-    return bool(jnp.issubdtype(dtype, jnp.complexfloating))
+    return bool(jnp.issubdtype(_dtype(x), jnp.complexfloating))

@@ -66,9 +66,9 @@ def momentum(
             lr, b = number(rate), number(beta)
             # What flows into the velocity, and how far the parameter moves for a unit of it.
             inflow = (1 - b) * g if form["average"] else g
-            inflow, reach = (lr * inflow, 1) if form["rate_inside"] else (inflow, lr)
+            inflow, reach = (-lr * inflow, 1) if form["rate_inside"] else (inflow, -lr)
             v = b * v + inflow
-            return -reach * (b * v + inflow if nesterov else v), v
+            return reach * (b * v + inflow if nesterov else v), v
 
         changes, v = leafwise(rule, updates, state.v, params=params)
         return changes, MomentumState(one_more(state.count), v)

@@ -9,6 +9,7 @@ from fnn.optim.conventions import convention as find
 from fnn.optim.leafwise import (
     Numbers,
     accumulators,
+    bounded,
     check_learning_rate,
     leafwise,
     no_updates,
@@ -96,14 +97,14 @@ def rmsprop(
         rate = rate_at(learning_rate, state.count)
 
         def rule(number: Numbers, g: Array, v: Array, *rest: Array) -> tuple[Array, ...]:
-            slots, lr, d = list(rest[:-1]), number(rate), number(decay)
+            slots, lr, d, g = list(rest[:-1]), number(rate), number(decay), bounded(g)
             new: list[Array] = []
             if centered:
                 m = slots.pop(0)
                 v = d * v + d * (1 - d) * square(g - m)
-                new.append(m + (1 - d) * (g - m))
+                new.append(d * m + (1 - d) * g)
             else:
-                v = v + (1 - d) * (square(g) - v)
+                v = d * v + (1 - d) * square(g)
             u = lr * g / (root(v) + number(eps))
             if momentum is not None:
                 u = number(momentum) * slots.pop(0) + u
