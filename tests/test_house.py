@@ -190,7 +190,7 @@ def _exported(module: ModuleType) -> dict[str, object]:
     return {name: getattr(module, name) for name in names if hasattr(module, name)}
 
 
-PUBLIC = {f"fnn.{part}": importlib.import_module(f"fnn.{part}") for part in FLOOR if f"fnn.{part}" in MODULES}
+PUBLIC = {f"fnn.{part}": importlib.import_module(f"fnn.{part}") for part in sorted(FLOOR) if f"fnn.{part}" in MODULES}
 EXPORTS = [
     (f"{module}.{name}", value)
     for module, loaded in PUBLIC.items()
