@@ -5,22 +5,20 @@ the first, the losses of classes over those between the first and the last. The 
 PyTorch's `reduction="mean"`. Nothing broadcasts: (n, 1) against (n,) is an error.
 
 They are computed in float32, or in the outputs' dtype where that is wider. A finite input has a finite value
-and gradient, where the true ones can be represented; at its kink a loss has subgradient 0. A value that
-means nothing, such as a label out of range, is refused where it is known and makes the example's loss NaN
-under a trace.
+and gradient, where the true ones can be represented; at its kink a loss has subgradient 0. A value without
+meaning, such as a label out of range, is refused where it is known; under a trace it makes the loss NaN.
 """
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike
 
 from fnn import targets as given
 from fnn.errors import check_scalar, is_zero
 from fnn.typing import Array, Scalar
-
-_LOGITS = "Logits belong to {}_cross_entropy."
 
 
 def squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
@@ -66,7 +64,8 @@ def absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
     Source: Hastie et al. 2009, "The elements of statistical learning", section 10.6.
     """
     y_hat, y = given.regression(predictions, targets)
-    return _mean(jnp.abs(y_hat - y))
+    r = y_hat - y
+    return _mean(r * jnp.sign(r))  # JAX gives |r| the derivative 1 at 0
 
 
 def huber(predictions: ArrayLike, targets: ArrayLike, delta: Scalar = 1.0) -> Array:
@@ -99,8 +98,8 @@ def huber(predictions: ArrayLike, targets: ArrayLike, delta: Scalar = 1.0) -> Ar
 def binary_cross_entropy(probabilities: ArrayLike, labels: ArrayLike) -> Array:
     """The cross-entropy of a probability, `L = -(y log p + (1 - y) log(1 - p))`.
 
-    As in PyTorch, a logarithm is at least -100 and its derivative is `1 / max(p, 1e-12)`, so that a wrong
-    p = 0 is pulled back. Rather give logits to `sigmoid_binary_cross_entropy`: it is exact everywhere.
+    As in PyTorch, a logarithm is at least -100, and its derivative is `1 / max(p, 1e-12)`: a wrong p = 0 is
+    pulled back. Rather give logits to `sigmoid_binary_cross_entropy`: it is exact everywhere.
 
     Args:
         probabilities: p in [0, 1], (n,) or (n, d, ...).
@@ -119,9 +118,9 @@ def binary_cross_entropy(probabilities: ArrayLike, labels: ArrayLike) -> Array:
     Source: Goodfellow et al. 2016, "Deep Learning", section 6.2.2.2.
     """
     p, y = given.binary("probabilities", probabilities, labels)
-    p = given.probabilities("probabilities", probabilities, p.dtype, _LOGITS.format("sigmoid_binary"))
+    p = given.probabilities("probabilities", probabilities, p.dtype, "Logits belong to sigmoid_binary_cross_entropy.")
     floor = _floor(probabilities)
-    return _mean(y * -_safe_log(p, floor) + (1 - y) * -_safe_log(1 - p, floor))
+    return _mean(y * -_safe_log(p, floor) + (1 - y) * -_safe_log(p, floor, True))
 
 
 def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
@@ -173,16 +172,15 @@ def cross_entropy(probabilities: ArrayLike, labels: ArrayLike) -> Array:
     """
     p = given.class_outputs("probabilities", probabilities)
     q = given.class_targets(labels, p)
-    p = given.distribution("probabilities", probabilities, p.dtype, _LOGITS.format("softmax"))
+    p = given.distribution("probabilities", probabilities, p.dtype, "Logits belong to softmax_cross_entropy.")
     return _mean(jnp.sum(q * -_safe_log(p, _floor(probabilities)), axis=-1))
 
 
 def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: Scalar = 0.0) -> Array:
     """The cross-entropy of logits of classes, `L = -sum_c q_c log softmax(x)_c`.
 
-    A logit of minus infinity masks its class: the class has probability 0 and no gradient. As the label, it
-    costs infinity. Label smoothing replaces q by `(1 - eps) q + eps u` with u uniform over the classes that
-    are not masked; a masked class is no class of that example.
+    A logit of minus infinity masks its class: probability 0, no gradient; as the label it costs infinity.
+    Label smoothing replaces q by `(1 - eps) q + eps u` with u uniform over the classes that are not masked.
 
     Args:
         logits: x, (n, ..., classes).
@@ -239,8 +237,7 @@ def hinge(outputs: ArrayLike, labels: ArrayLike) -> Array:
 def multiclass_hinge(outputs: ArrayLike, labels: ArrayLike) -> Array:
     """The hinge loss of classes, `L = max(0, 1 + max_{c != y} f_c - f_y)`; at its kink the subgradient is 0.
 
-    Only the best of the wrong classes counts. PyTorch's `multi_margin_loss` takes the mean over all of them
-    (Weston and Watkins 1999) and is another loss.
+    Only the best wrong class counts; PyTorch's `multi_margin_loss` takes the mean over all of them.
 
     Args:
         outputs: f, the scores, (n, ..., classes).
@@ -271,16 +268,15 @@ def _mean(values: Array) -> Array:
 
 
 def _log_softmax(x: Array) -> Array:
-    """The log of softmax(x), exact to rounding also where a probability is almost 1, as is its gradient.
+    """The log of softmax(x): `s_c - log sum_c exp(s_c)` with `s = x - max x`, where no digits cancel.
 
-    With m the largest logit, `log p_c = (x_c - m) - log(1 + sum_{c != argmax} exp(x_c - m))`: no two large
-    numbers are subtracted, and the 1 never swallows the rest.
+    The k largest logits add 1 each to the sum. They are counted apart, since the rest would be lost against
+    them: the loss of a right and certain output is small but not 0.
     """
-    top = jnp.argmax(x, axis=-1, keepdims=True) == jnp.arange(x.shape[-1])
-    m = jnp.sum(jnp.where(top, x, 0), axis=-1, keepdims=True)
-    s = jnp.where(top, 0, x - m)
-    rest = jnp.sum(jnp.where(top, 0, jnp.exp(s)), axis=-1, keepdims=True)
-    return s - jnp.log1p(rest)
+    s = x - lax.stop_gradient(jnp.max(x, axis=-1, keepdims=True))
+    k = jnp.sum(s == 0, axis=-1, keepdims=True).astype(x.dtype)
+    rest = jnp.sum(jnp.exp(s) - (s == 0), axis=-1, keepdims=True)
+    return s - (jnp.log(k) + jnp.log1p(rest / k))
 
 
 def _floor(p: ArrayLike) -> float:
@@ -288,13 +284,16 @@ def _floor(p: ArrayLike) -> float:
     return max(1e-12, 2 / float(jnp.finfo(jnp.asarray(p).dtype).max))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _safe_log(p: Array, floor: float) -> Array:
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _safe_log(p: Array, floor: float, complement: bool = False) -> Array:
+    """The log of p, or of 1 - p, at least -100."""
     del floor
-    return jnp.maximum(jnp.log(jnp.maximum(p, 0)), -100)
+    p = jnp.clip(p, 0, 1)
+    return jnp.maximum(jnp.log1p(-p) if complement else jnp.log(p), -100)
 
 
 @_safe_log.defjvp
-def _safe_log_jvp(floor: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    (p,), (dp,) = primals, tangents
-    return _safe_log(p, floor), dp / jnp.maximum(p, floor)
+def _safe_log_jvp(floor: float, complement: bool, primals: list[Array], tangents: list[Array]) -> tuple[Array, Array]:
+    [p], [dp] = primals, tangents
+    slope = -1 / jnp.maximum(1 - p, floor) if complement else 1 / jnp.maximum(p, floor)
+    return _safe_log(p, floor, complement), slope * dp

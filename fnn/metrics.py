@@ -43,7 +43,7 @@ def accuracy(outputs: ArrayLike, labels: ArrayLike, *, threshold: Scalar = 0.0) 
     Source: Goodfellow et al. 2016, "Deep Learning", section 5.1.2.
     """
     check_scalar("threshold", threshold)
-    if np.shape(outputs) == np.shape(labels) and np.shape(outputs)[1:] in ((), (1,)):
+    if np.ndim(outputs) < 2 or (np.shape(outputs) == np.shape(labels) and np.shape(outputs)[1:] == (1,)):
         return _binary_accuracy(outputs, labels, threshold)
     if not is_zero(threshold):
         remedy = "Leave it out: the class of the largest output is predicted."

@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.errors import check_array, check_floating, check_labels, check_values, message
+from fnn.errors import check_array, check_floating, check_labels, check_values, concrete, message
 from fnn.typing import Array, DType
 
 _SIGNED = "Labels 0 and 1 become -1 and 1 so: 2 * labels.astype(int) - 1."
@@ -51,7 +51,8 @@ def class_outputs(argument: str, outputs: Any) -> Array:
         remedy = "One example: add its axis, [None]. One logit an example: sigmoid_binary_cross_entropy."
         raise ValueError(message(argument, f"shape {shape}", expected, remedy))
     if shape[-1] < 2 or 0 in shape[1:]:
-        remedy = "Among one class nothing is learned: take [..., 0] and a loss of two classes."
+        column = _column(argument, outputs, shape[:-1])
+        remedy = f"One logit an example tells two classes apart: take {column} and sigmoid_binary_cross_entropy."
         raise ValueError(message(argument, f"shape {shape}", f"{expected} with at least 2 classes", remedy))
     return _wide(outputs)
 
@@ -98,14 +99,11 @@ def probabilities(argument: str, p: Any, dtype: DType, remedy: str) -> Array:
 def distribution(argument: str, p: Any, dtype: DType, remedy: str) -> Array:
     """Probabilities whose sum over the last axis, that of the classes, is 1."""
     checked = probabilities(argument, p, dtype, remedy)
-    slack = max(1e-3, _slack(p))
-    check_values(
-        f"{argument}, summed over the classes",
-        p,
-        lambda known: abs(known.astype(float).sum(axis=-1) - 1) <= slack,
-        "a sum of 1",
-        remedy,
-    )
+    known = concrete(p)
+    if known is not None:
+        total = known.astype(float).sum(axis=-1)
+        slack = max(1e-3, _slack(p))
+        check_values(f"{argument}, a row's sum", total, lambda sums: abs(sums - 1) <= slack, "1", remedy)
     return checked
 
 
