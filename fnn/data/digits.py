@@ -1,5 +1,7 @@
 """The 8x8 handwritten digits that come with scikit-learn."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +37,8 @@ def digits(*, test_share: float = 0.2, seed: int = 0) -> Splits:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError("fnn.data.digits needs scikit-learn: pip install 'fnn[experiments]'") from error
-    raw = load_digits()
-    data = Dataset(raw["data"].astype(np.float32) / np.float32(16), raw["target"].astype(np.int32))
+    x: Any
+    y: Any
+    x, y = load_digits(return_X_y=True)
+    data = Dataset(x.astype(np.float32) / np.float32(16), y.astype(np.int32))
     return jax.tree.map(jnp.asarray, split(data, test_share=test_share, seed=seed))

@@ -106,7 +106,9 @@ def test_a_host_loop_takes_the_order_of_the_program(examples: int, size: int, ep
 
 
 def test_a_host_loop_takes_numpy_arrays_and_keeps_their_dtype() -> None:
-    data = Dataset(np.arange(10, dtype=np.uint8).reshape(5, 2), np.arange(5, dtype=np.int16))
+    x: Any = np.arange(10, dtype=np.uint8).reshape(5, 2)
+    y: Any = np.arange(5, dtype=np.int16)
+    data = Dataset(x, y)
     batch = next(batches(data, 2, key=KEY))
     assert isinstance(batch.x, jax.Array)
     assert (batch.x.dtype, batch.y.dtype) == (jnp.uint8, jnp.int16)

@@ -9,7 +9,8 @@ import pytest
 
 from fnn.data import Dataset, Splits, WeightedBatch, check_dataset
 
-X, Y = np.ones((3, 2), np.float32), np.arange(3)
+X: Any = np.ones((3, 2), np.float32)
+Y: Any = np.arange(3)
 
 
 def _with(x: np.ndarray, index: Any, value: float) -> np.ndarray:

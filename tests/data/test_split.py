@@ -16,7 +16,9 @@ from fnn.data import Dataset, split
 
 def _data(y: Any) -> Dataset:
     """Examples whose x is their own row number."""
-    return Dataset(np.arange(len(y)), np.asarray(y))
+    rows: Any = np.arange(len(y))
+    labels: Any = np.asarray(y)
+    return Dataset(rows, labels)
 
 
 @settings(max_examples=200)
@@ -75,7 +77,7 @@ def test_without_stratify_the_classes_fall_as_they_may() -> None:
 
 
 def test_targets_that_are_no_classes_are_cut_without_stratify() -> None:
-    data = Dataset(np.arange(4.0), np.arange(8.0).reshape(4, 2))
+    data = _data(np.arange(8.0).reshape(4, 2))
     train, test = split(data, test_share=0.5, seed=0, stratify=False)
     assert (train.y.shape, test.y.shape) == ((2, 2), (2, 2))
 
