@@ -152,7 +152,7 @@ FAULTS: dict[str, tuple[str, bytes, str]] = {
     ),
     "label 10": (
         "labels",
-        _labels_file(np.array([1, 2, 10, 11, 0], np.uint8)),
+        _labels_file(np.array([1, 2, 10, 9, 0], np.uint8)),
         r"got label 10 at row 2, expected labels 0 to 9",
     ),
 }
