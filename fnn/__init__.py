@@ -7,12 +7,12 @@ training step one over a pytree of state; so a whole run is one function that XL
 import importlib
 from types import ModuleType
 
-from fnn import activations, data, errors, keys, optim, train, tree, typing
+from fnn import activations, data, errors, initializers, interop, keys, losses, metrics, nn, optim, train, tree, typing
 from fnn.train.fit import fit
 
 __version__ = "0.1.0"
 
-_LAZY = frozenset({"plot", "nn", "interop", "losses", "metrics", "initializers"})
+_LAZY = frozenset({"plot"})
 
 __all__ = [
     "activations",

@@ -40,7 +40,9 @@ LossFn: TypeAlias = Callable[[Params, State, Batch, Key | None], tuple[Array, tu
 class Initializer(Protocol):
     """Draws one parameter array."""
 
-    def __call__(self, key: Key, shape: Shape, dtype: DType = ..., /) -> Array: ...
+    def __call__(self, key: Key, shape: Shape, dtype: DType = ..., /) -> Array:
+        """An array of this shape and dtype, drawn with this key."""
+        ...
 
 
 class Apply(Protocol):
@@ -48,4 +50,6 @@ class Apply(Protocol):
 
     def __call__(
         self, params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
-    ) -> tuple[Array, State]: ...
+    ) -> tuple[Array, State]:
+        """The output for a batch x, and the new state; noise is drawn from the key in training."""
+        ...
