@@ -4,7 +4,7 @@ Most of them are `Any` to a type checker, since a pytree can be anything; they a
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 from jax.typing import ArrayLike
@@ -37,6 +37,7 @@ LossFn: TypeAlias = Callable[[Params, State, Batch, Key | None], tuple[Array, tu
 """Training-mode loss: (params, state, batch, key) to (mean loss, (new state, metrics))."""
 
 
+@runtime_checkable
 class Initializer(Protocol):
     """Draws one parameter array."""
 
@@ -45,6 +46,7 @@ class Initializer(Protocol):
         ...
 
 
+@runtime_checkable
 class Apply(Protocol):
     """A layer's forward function."""
 

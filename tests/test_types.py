@@ -35,8 +35,10 @@ for path in sorted(root.rglob("*.py")):
     if parts[-1] == "__main__":
         continue
     module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
-    own = {n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__ and callable(v)}
-    for n, value in own.items():
+    for n, value in vars(module).items():
+        # What is the module's own, under its first name.
+        if (getattr(value, "__module__", None), getattr(value, "__name__", None)) != (module.__name__, n):
+            continue
         for test in finder.find(value, f"{module.__name__}.{n}", module=False, globs=given | vars(module)):
             runner.run(test)
     if ">>>" in (module.__doc__ or ""):

@@ -11,7 +11,7 @@ from fnn import keys
 from fnn.errors import check_key, check_shape, message
 from fnn.typing import Apply, Array, Key, Params, State
 
-Shaped = jax.ShapeDtypeStruct
+Shaped = Array | jax.ShapeDtypeStruct
 Init = Callable[[Key, Shaped], tuple[Params, State]]
 
 

@@ -15,10 +15,11 @@ import numpy as np
 import optax
 
 from fnn.errors import check_scalar, is_zero, message
-from fnn.tree import named_leaves
+from fnn.tree import named_leaves, path_name
 from fnn.typing import Array, DType, LearningRate, Params, Scalar
 
 Numbers = Callable[[Scalar], Array]
+Rule = Callable[..., Sequence[Any]]
 
 
 def check_learning_rate(learning_rate: LearningRate) -> None:
@@ -35,8 +36,8 @@ def rate_at(learning_rate: LearningRate, count: Array) -> Scalar:
     """The learning rate of the update that `count` updates came before: `schedule(count)`, or the number.
 
     Example:
-        >>> rate_at(lambda t: 0.1 / (1 + t), 1)
-        0.05
+        >>> rate_at(lambda t: 0.1 / (1 + t), jnp.array(1))
+        Array(0.05, dtype=float32, weak_type=True)
     """
     if not callable(learning_rate):
         return learning_rate
@@ -96,14 +97,12 @@ def decay_needs_params(weight_decay: Scalar, params: Params | None) -> None:
         )
 
 
-def leafwise(
-    rule: Callable[..., Sequence[Array]], grads: Any, *slots: Any, params: Params | None = None
-) -> tuple[Any, ...]:
+def leafwise(rule: Rule, grads: Any, *slots: Any, params: Params | None = None) -> tuple[Any, ...]:
     """Applies a rule to all leaves, in one pass: the changes of the parameters, then the new slots.
 
     The rule is called as `rule(number, g, *slots, w)`, all in the accumulator's dtype; `number` turns a
-    hyperparameter into a scalar of that dtype; w is None where there are no parameters. The change comes
-    back in the parameter's dtype (in the gradient's without parameters).
+    hyperparameter into a scalar of that dtype; w is None where there are no parameters, and a slot that is
+    None stays None. The change comes back in the parameter's dtype (in the gradient's without parameters).
 
     Raises:
         ValueError: the trees differ, or a gradient's shape differs from its parameter's: none is broadcast.
@@ -112,13 +111,16 @@ def leafwise(
         >>> leafwise(lambda number, g, w: (-number(0.5) * g,), {"w": jnp.array([2.0])})
         ({'w': Array([-1.], dtype=float32)},)
     """
-    _check_gradients(grads, params, *slots)
+    _check_gradients(grads, params, *(slot for slot in slots if slot is not None))
     treedef = jax.tree.structure(grads)
-    columns = [jax.tree.leaves(tree) for tree in (grads, *slots)]
-    weights = [None] * treedef.num_leaves if params is None else jax.tree.leaves(params)
-    rows = [_apply(rule, w, *row) for w, *row in zip(weights, *columns, strict=True)]
+
+    def column(tree: Any) -> list[Any]:
+        return [None] * treedef.num_leaves if tree is None else jax.tree.leaves(tree)
+
+    rows = [_apply(rule, *row) for row in zip(*map(column, (params, grads, *slots)), strict=True)]
     results = zip(*rows, strict=True) if rows else ([] for _ in range(1 + len(slots)))
-    return tuple(jax.tree.unflatten(treedef, list(column)) for column in results)
+    trees = (None if old is None else treedef.unflatten(new) for old, new in zip((grads, *slots), results, strict=True))
+    return tuple(trees)
 
 
 def bounded(g: Array) -> Array:
@@ -161,7 +163,7 @@ def average_weight(beta: Array, t: Array) -> Array:
     """1 - beta^t, the weight that t steps of an exponential average have gathered, without cancellation.
 
     Example:
-        >>> float(abs(average_weight(jnp.float32(0.999), 1) / (1 - jnp.float32(0.999)) - 1)) < 2e-7
+        >>> float(abs(average_weight(jnp.array(0.999), jnp.array(1)) / 0.001 - 1)) < 1e-4
         True
     """
     t, positive = jnp.asarray(t, beta.dtype), beta > 0
@@ -169,7 +171,7 @@ def average_weight(beta: Array, t: Array) -> Array:
     return jnp.where(positive, -jnp.expm1(t * jnp.log(jnp.where(positive, beta, 1))), 1 - beta**t)
 
 
-def _apply(rule: Callable[..., Sequence[Array]], w: Array | None, g: Array, *slots: Array) -> list[Array]:
+def _apply(rule: Rule, w: Array | None, g: Array, *slots: Array | None) -> list[Array | None]:
     out = jnp.asarray(g if w is None else w).dtype
     wide = jnp.promote_types(out, jnp.float32)
 
@@ -177,7 +179,8 @@ def _apply(rule: Callable[..., Sequence[Array]], w: Array | None, g: Array, *slo
         return jnp.asarray(value, jnp.finfo(wide).dtype)
 
     change, *new = rule(number, jnp.asarray(g, wide), *slots, None if w is None else jnp.asarray(w, wide))
-    return [change.astype(out), *(n.astype(s.dtype) for n, s in zip(new, slots, strict=True))]
+    kept = [None if s is None else n.astype(s.dtype) for n, s in zip(new, slots, strict=True)]
+    return [change.astype(out), *kept]
 
 
 def _check_gradients(grads: Any, params: Params | None, *slots: Any) -> None:
@@ -201,7 +204,8 @@ def _check_same_shapes(grads: Any, like: Any) -> None:
 
 
 def _gradients(grads: Any) -> list[tuple[str, Any]]:
-    return [(f"gradient of '{name}'" if name else "gradient", g) for name, g in named_leaves(grads).items()]
+    named = ((path_name(path), g) for path, g in jax.tree_util.tree_leaves_with_path(grads))
+    return [(f"gradient of '{name}'" if name else "gradient", g) for name, g in named]
 
 
 def _dtype(x: Any) -> DType:

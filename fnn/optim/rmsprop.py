@@ -1,6 +1,6 @@
 """RMSProp."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optax
 
@@ -96,25 +96,19 @@ def rmsprop(
     def update(updates: Params, state: RmspropState, params: Params | None = None) -> tuple[Params, RmspropState]:
         rate = rate_at(learning_rate, state.count)
 
-        def rule(number: Numbers, g: Array, v: Array, *rest: Array) -> tuple[Array, ...]:
-            slots, lr, d, g = list(rest[:-1]), number(rate), number(decay), bounded(g)
-            new: list[Array] = []
-            if centered:
-                m = slots.pop(0)
-                v = d * v + d * (1 - d) * square(g - m)
-                new.append(d * m + (1 - d) * g)
-            else:
+        def rule(number: Numbers, g: Array, v: Array, m: Array | None, u: Array | None, w: Array | None) -> list[Any]:
+            del w
+            lr, d, g = number(rate), number(decay), bounded(g)
+            if m is None:
                 v = d * v + (1 - d) * square(g)
-            u = lr * g / (root(v) + number(eps))
-            if momentum is not None:
-                u = number(momentum) * slots.pop(0) + u
-                new.append(u)
-            return (-u, v, *new)
+            else:
+                v, m = d * v + d * (1 - d) * square(g - m), d * m + (1 - d) * g
+            move = lr * g / (root(v) + number(eps))
+            if u is not None and momentum is not None:
+                u = move = number(momentum) * u + move
+            return [-move, v, m, u]
 
-        kept = [tree for tree in (state.m, state.u) if tree is not None]
-        changes, v, *new = leafwise(rule, updates, state.v, *kept, params=params)
-        m = new.pop(0) if centered else None
-        u = None if momentum is None else new.pop(0)
+        changes, v, m, u = leafwise(rule, updates, state.v, state.m, state.u, params=params)
         return changes, RmspropState(one_more(state.count), v, m, u)
 
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]

@@ -104,7 +104,7 @@ def make_advance(
         >>> data = Dataset(jnp.ones((4, 1)), jnp.ones((4, 1)))
         >>> advance = make_advance(step, net, None, Plan(4, 2, 2, True), data, None, None)
         >>> state = fnn.train.init_state(jax.random.key(0), net, tx, data.x)
-        >>> int(advance(first_carry(state, 2, ["loss", "grad_norm"], []), data, None, 3).state.step)
+        >>> int(advance(first_carry(state, 2, ["loss", "grad_norm"], []), data, None, jnp.array(3)).state.step)
         3
     """
     evaluate = None if measured is None else make_eval(net, measured)

@@ -113,8 +113,9 @@ def on_batch(
 
     Example:
         >>> data = Dataset(jnp.arange(4.0), jnp.arange(4.0))
+        >>> state = TrainState(jnp.array(0), {}, {}, (), jax.random.key(0))
         >>> step = lambda state, batch: (state, {"x": batch.x.mean()})
-        >>> on_batch(step, data, Plan(4, 2, 2, False), None, jnp.array([1, 3]), jnp.ones(2))[1]
+        >>> on_batch(step, data, Plan(4, 2, 2, False), state, jnp.array([1, 3]), jnp.ones(2))[1]
         {'x': Array(4., dtype=float32)}
     """
     batch = take(data, indices, weight if plan.weighted and not plan.full else None)

@@ -66,7 +66,7 @@ def test_square() -> None:
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.complex64])
 def test_bounded_keeps_what_it_can_and_never_overflows(dtype: Any) -> None:
-    small = jnp.array([0.0, 1e-38, -3.0, 4e18], dtype)
+    small = jnp.array([0.0, jnp.finfo(jnp.float32).tiny, -3.0, 4e18], dtype)
     np.testing.assert_array_equal(bounded(small), small)
     large = jnp.array([1e19, -3e38], dtype) * (1 if dtype == jnp.float32 else jnp.complex64(0.6 + 0.8j))
     kept = bounded(large)
