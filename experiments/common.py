@@ -163,7 +163,8 @@ def save_run(
         writer.writerow(["epoch", *columns])
         writer.writerows([epoch + 1, *row] for epoch, row in enumerate(zip(*columns.values(), strict=True)))
     with (folder / "params.npz").open("wb") as file:
-        np.savez(file, **{name: np.asarray(leaf) for name, leaf in fnn.tree.named_leaves(state.params).items()})
+        arrays: dict[str, Any] = {name: np.asarray(w) for name, w in fnn.tree.named_leaves(state.params).items()}
+        np.savez(file, **arrays)
     versions = {"python": platform.python_version(), "jax": jax.__version__, "backend": jax.default_backend()}
     record = {**summary, "options": asdict(options), "versions": versions}
     (folder / "summary.json").write_text(json.dumps(record, indent=2, default=str) + "\n")

@@ -38,7 +38,7 @@ def main(options: MnistOptions) -> None:
     """Trains a network from each seed, prints a row for each and their mean, writes everything under runs/mnist/."""
     images = fnn.data.mnist(options.data)
     splits, folder = Splits(flat(images.train), flat(images.test)), options.out / "mnist"
-    examples, shape = len(splits.train.x), images.train.x.shape[1:3]
+    examples, (_, height, width, *_) = len(splits.train.x), images.train.x.shape
     rows, found = [], []
     for seed in range(options.seed, options.seed + options.seeds):
         result, reporter = fit_one(options, seed, splits)
@@ -46,11 +46,11 @@ def main(options: MnistOptions) -> None:
         times = reporter.compile_seconds, reporter.train_seconds
         rows.append(row(f"seed {seed}", options, found[-1], *times, examples))
         if seed == options.seed:
-            pictures(options, folder, result, splits.test, shape=shape)
+            pictures(options, folder, result, splits.test, shape=(height, width))
             save_run(folder, options, result.state, result.history, {k: float(v) for k, v in found[-1].items()})
     by_seed = {name: np.array([float(one[name]) for one in found]) for name in found[0]}
     mean = row("all seeds", options, by_seed, 0, 1, 0)[:6]
-    show(f"{options.data.name}, {shape[0]}x{shape[1]}", COLUMNS, [*rows, [*mean, "", "", ""]])
+    show(f"{options.data.name}, {height}x{width}", COLUMNS, [*rows, [*mean, "", "", ""]])
     console.print(f"Pictures, history.csv, params.npz and summary.json are in {folder}/")
 
 

@@ -13,11 +13,11 @@ from fnn.optim import adagrad
 
 def test_three_steps_by_hand() -> None:
     # 3^2, + 4^2, + 12^2 are the squares of 3, 5 and 13.
-    tx = adagrad(0.5, eps=1e-30)
-    state = tx.init(jnp.zeros(1))
+    tx: Any = adagrad(0.5, eps=1e-30)
+    state: Any = tx.init(jnp.zeros(1))
     for g, root in ((3.0, 3), (-4.0, 5), (12.0, 13)):
         updates, state = tx.update(jnp.array([g]), state)
-        assert state.G == jnp.array([root**2])
+        assert jnp.array([root**2]) == state.G
         np.testing.assert_allclose(updates, [-0.5 * g / root], rtol=2e-7)
 
 
@@ -44,16 +44,16 @@ def test_equals_torch(torch_updates: Callable[..., np.ndarray], awkward: np.ndar
 
     expected = torch_updates(make, grads, np.zeros(4))
     with jax.enable_x64(True):
-        tx = adagrad(0.1, 1e-8, 0.1)
-        state = tx.init(jnp.zeros(4))
+        tx: Any = adagrad(0.1, 1e-8, 0.1)
+        state: Any = tx.init(jnp.zeros(4))
         for g, change in zip(jnp.asarray(grads), expected, strict=True):
             updates, state = tx.update(g, state)
             np.testing.assert_allclose(updates, change, rtol=1e-9, atol=1e-13)
 
 
 def test_the_sum_stays_finite_and_steps_go_on() -> None:
-    tx = adagrad(1.0)
-    state = tx.init(jnp.zeros(1))
+    tx: Any = adagrad(1.0)
+    state: Any = tx.init(jnp.zeros(1))
     for _ in range(100):
         updates, state = tx.update(jnp.array([-1e30]), state)
         assert bool(jnp.isfinite(state.G[0]))
@@ -61,8 +61,8 @@ def test_the_sum_stays_finite_and_steps_go_on() -> None:
 
 
 def test_a_schedule_scales_the_step_alone() -> None:
-    tx = adagrad(lambda t: 1.0 / (1 + t))
-    state = tx.init(jnp.zeros(1))
+    tx: Any = adagrad(lambda t: 1.0 / (1 + t))
+    state: Any = tx.init(jnp.zeros(1))
     for t in range(3):
         updates, state = tx.update(jnp.ones(1), state)
         np.testing.assert_allclose(updates, [-((1 + t) ** -1.5)], rtol=1e-6)

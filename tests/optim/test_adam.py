@@ -16,8 +16,8 @@ W = np.linspace(-2.0, 3.0, 6)
 
 
 def test_three_steps_by_hand() -> None:
-    tx = adam(1.0, b1=0.5, b2=0.75, eps=1e-30)
-    state = tx.init(jnp.zeros(1))
+    tx: Any = adam(1.0, b1=0.5, b2=0.75, eps=1e-30)
+    state: Any = tx.init(jnp.zeros(1))
     # m_hat = 8, 10, 28 and v_hat = 64, 676/7, 29584/37.
     rows = [(8.0, 4, 16, 1), (11.0, 15 / 2, 169 / 4, 10 * 7**0.5 / 26), (41.5, 49 / 2, 1849 / 4, 28 * 37**0.5 / 172)]
     for g, m, v, quotient in rows:
@@ -61,8 +61,9 @@ def test_equals_torch(torch_updates: Callable[..., np.ndarray], weight_decay: fl
 
     expected = torch_updates(make, GRADS, W)
     with jax.enable_x64(True):
-        tx, w = adam(0.1, weight_decay=weight_decay), jnp.asarray(W)
-        state = tx.init(w)
+        tx: Any = adam(0.1, weight_decay=weight_decay)
+        w = jnp.asarray(W)
+        state: Any = tx.init(w)
         for g, change in zip(jnp.asarray(GRADS), expected, strict=True):
             updates, state = tx.update(g, state, w)
             w = jnp.asarray(optax.apply_updates(w, updates))
@@ -71,13 +72,15 @@ def test_equals_torch(torch_updates: Callable[..., np.ndarray], weight_decay: fl
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e10, 1e19, 1e20, 3e38])
 def test_first_step_is_the_learning_rate(size: float) -> None:
-    updates, _ = adam(0.1).update(jnp.array([size, -size]), adam(0.1).init(jnp.zeros(2)))
+    tx: Any = adam(0.1)
+    updates, _ = tx.update(jnp.array([size, -size]), tx.init(jnp.zeros(2)))
     np.testing.assert_allclose(updates, np.array([-0.1, 0.1]) * size / (size + 1e-8), rtol=1e-6)
 
 
 def test_weight_decay_is_decoupled_and_scaled_by_the_learning_rate() -> None:
-    tx, w = adam(lambda t: jnp.where(t == 0, 0.5, 0.25), weight_decay=0.1), jnp.array([2.0, -4.0])
-    state = tx.init(w)
+    tx: Any = adam(lambda t: jnp.where(t == 0, 0.5, 0.25), weight_decay=0.1)
+    w = jnp.array([2.0, -4.0])
+    state: Any = tx.init(w)
     for rate in (0.5, 0.25):
         updates, state = tx.update(jnp.zeros(2), state, w)
         np.testing.assert_allclose(updates, -rate * 0.1 * w, rtol=1e-6)
@@ -91,7 +94,7 @@ def test_no_decay_reads_no_parameters() -> None:
 
 
 def test_b1_0_forgets_a_large_gradient_at_once() -> None:
-    tx = adam(0.1, b1=0.0)
+    tx: Any = adam(0.1, b1=0.0)
     _, state = tx.update(jnp.array([1e10]), tx.init(jnp.zeros(1)))
     _, state = tx.update(jnp.array([3.0]), state)
     assert state.m == jnp.array([3.0])
@@ -100,7 +103,7 @@ def test_b1_0_forgets_a_large_gradient_at_once() -> None:
 @pytest.mark.parametrize("weight_decay", [0.1, "traced"])
 def test_weight_decay_needs_the_parameters(weight_decay: Any) -> None:
     def update(decay: Any) -> Any:
-        tx = adam(0.1, weight_decay=decay)
+        tx: Any = adam(0.1, weight_decay=decay)
         return tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0]
 
     with pytest.raises(ValueError, match=r"params: got None, expected the parameters, which decay\. Call tx\.update"):

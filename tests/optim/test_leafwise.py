@@ -119,12 +119,12 @@ def test_rate_at() -> None:
 
 
 def test_a_schedule_gives_one_number() -> None:
-    with pytest.raises(ValueError, match=r"learning_rate: got a schedule that gives an array of shape \(1,\), expected"):
-        rate_at(lambda t: jnp.ones(1), no_updates())
+    with pytest.raises(ValueError, match=r"learning_rate: got a schedule that gives an array of shape \(1,\)"):
+        rate_at(lambda _: jnp.ones(1), no_updates())
 
 
 def test_a_schedule_is_not_called_early() -> None:
-    check_learning_rate(lambda t: 1 / 0)
+    check_learning_rate(lambda _: 1 / 0)
 
 
 def test_decay_needs_params() -> None:

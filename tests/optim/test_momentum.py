@@ -25,8 +25,8 @@ FORMS = [(c, n) for c in ("lecture", "paper") for n in (False, True)]
 )
 def test_three_steps_by_hand(convention: str, nesterov: bool, velocities: list[float], updates: list[float]) -> None:
     # Every number is a fraction with a power of 2 below, so float32 holds it exactly.
-    tx = momentum(0.25, beta=0.5, nesterov=nesterov, convention=convention)
-    state = tx.init(jnp.zeros(1))
+    tx: Any = momentum(0.25, beta=0.5, nesterov=nesterov, convention=convention)
+    state: Any = tx.init(jnp.zeros(1))
     for g, v, change in zip((2.0, 4.0, -1.0), velocities, updates, strict=True):
         got, state = tx.update(jnp.array([g]), state)
         assert (float(state.v[0]), float(got[0])) == (v, change)
@@ -58,7 +58,7 @@ def test_long_run(precision: Any, awkward: np.ndarray, convention: str, nesterov
 def test_nesterov_is_the_gradient_at_the_look_ahead_point(convention: str, nesterov: bool) -> None:
     """On a quadratic loss: the parameters that we hold are the points where the gradient is taken."""
     lr, beta, curvature = 0.1, 0.8, np.array([1.0, 0.3, 4.0])
-    tx = momentum(lr, beta, nesterov=nesterov, convention=convention)
+    tx: Any = momentum(lr, beta, nesterov=nesterov, convention=convention)
     w = jnp.array([1.0, -2.0, 3.0])
     state, theta, v = tx.init(w), np.asarray(w, np.float64), np.zeros(3)
     for _ in range(10):
@@ -78,7 +78,7 @@ def test_a_schedule_is_inside_the_velocity_in_the_paper_and_outside_in_the_lectu
         return jnp.where(t == 0, 1.0, 0.0)
 
     for convention, second in (("lecture", 0.0), ("paper", -0.5)):
-        tx = momentum(rates, 0.5, convention=convention)
+        tx: Any = momentum(rates, 0.5, convention=convention)
         _, state = tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))
         updates, _ = tx.update(jnp.ones(1), state)
         assert float(updates[0]) == second
@@ -102,8 +102,8 @@ def _torch_sgd(optim: Any, w: list[Any], nesterov: bool) -> Any:
 
 @pytest.mark.parametrize(("convention", "end"), [("lecture", 0.1), ("paper", 0.4)])
 def test_a_constant_gradient_ends_in_steps_of_a_known_length(convention: str, end: float) -> None:
-    tx, w = momentum(0.1, beta=0.75, convention=convention), jnp.zeros(1)
-    updates, state = tx.update(jnp.ones(1), tx.init(w))
+    tx: Any = momentum(0.1, beta=0.75, convention=convention)
+    updates, state = tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))
     for _ in range(80):
         updates, state = tx.update(jnp.ones(1), state)
     np.testing.assert_allclose(updates, [-end], rtol=1e-6)
@@ -112,7 +112,7 @@ def test_a_constant_gradient_ends_in_steps_of_a_known_length(convention: str, en
 def test_beta_zero_is_gradient_descent() -> None:
     g = jnp.array([3.0, -0.7, 1e20])
     for convention, nesterov in FORMS:
-        tx = momentum(0.3, 0.0, nesterov=nesterov, convention=convention)
+        tx: Any = momentum(0.3, 0.0, nesterov=nesterov, convention=convention)
         _, state = tx.update(jnp.array([1e20, 1.0, 2.0]), tx.init(g))
         np.testing.assert_allclose(tx.update(g, state)[0], -0.3 * g, rtol=1e-6)
 

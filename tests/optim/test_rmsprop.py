@@ -15,8 +15,8 @@ OPTIONS = [{}, {"momentum": 0.9}, {"centered": True}, {"centered": True, "moment
 
 def test_three_steps_by_hand() -> None:
     # Gradients for which each root is rational: 4 v = 3 v_before + g^2 is a square.
-    tx = rmsprop(1.0, decay=0.75, eps=1e-30)
-    state = tx.init(jnp.zeros(1))
+    tx: Any = rmsprop(1.0, decay=0.75, eps=1e-30)
+    state: Any = tx.init(jnp.zeros(1))
     for g, v, quotient in ((8.0, 16, 2), (11.0, 169 / 4, 22 / 13), (41.5, 1849 / 4, 83 / 43)):
         updates, state = tx.update(jnp.array([g]), state)
         assert state.v == jnp.array([v])
@@ -25,7 +25,7 @@ def test_three_steps_by_hand() -> None:
 
 def test_three_centered_steps_by_hand() -> None:
     # m = 1, 3/2, 7/4 and the mean of g^2 is 2, 3, 7/2: the variance is 1, 3/4, 7/16.
-    tx = rmsprop(1.0, decay=0.5, eps=1e-30, centered=True, momentum=0.5)
+    tx: Any = rmsprop(1.0, decay=0.5, eps=1e-30, centered=True, momentum=0.5)
     state, u = tx.init(jnp.zeros(1)), 0.0
     for m, variance in ((1, 1), (3 / 2, 3 / 4), (7 / 4, 7 / 16)):
         updates, state = tx.update(jnp.array([2.0]), state)
@@ -51,7 +51,7 @@ def test_long_run(precision: Any, awkward: np.ndarray, options: dict[str, Any]) 
     centered, momentum = options.get("centered", False), options.get("momentum", 0.0)
     got = precision.run(rmsprop(0.1, 0.9, 1e-8, **options), awkward)
     numbers = [precision.exact(x) for x in (0.1, 0.9, 1e-8, momentum)]
-    expected = _by_the_paper(precision.exact(awkward), *numbers, centered)
+    expected = _by_the_paper(precision.exact(awkward), *numbers, centered=centered)
     varies = slice(1 if centered else 0, None)
     precision.check(got[:, varies], expected[:, varies], size=0.1)
     if centered and not momentum:
@@ -79,16 +79,16 @@ def test_equals_torch(torch_updates: Callable[..., np.ndarray], awkward: np.ndar
 
     expected = torch_updates(make, grads, np.zeros(4))
     with jax.enable_x64(True):
-        tx = rmsprop(0.1, 0.9, 1e-8, **options)
-        state = tx.init(jnp.zeros(4))
+        tx: Any = rmsprop(0.1, 0.9, 1e-8, **options)
+        state: Any = tx.init(jnp.zeros(4))
         for g, change in zip(jnp.asarray(grads), expected, strict=True):
             updates, state = tx.update(g, state)
             np.testing.assert_allclose(updates, change, rtol=1e-9, atol=1e-12)
 
 
 def test_the_centered_variance_is_never_negative(awkward: np.ndarray) -> None:
-    tx = rmsprop(0.1, centered=True)
-    state = tx.init(jnp.zeros(9))
+    tx: Any = rmsprop(0.1, centered=True)
+    state: Any = tx.init(jnp.zeros(9))
     for g in jnp.asarray(awkward[:80] + 1000, jnp.float32):
         updates, state = tx.update(g, state)
         assert bool(jnp.all(state.v >= 0) & jnp.all(jnp.isfinite(updates)))
@@ -96,21 +96,21 @@ def test_the_centered_variance_is_never_negative(awkward: np.ndarray) -> None:
 
 @pytest.mark.parametrize("centered", [False, True])
 def test_no_velocity_equals_momentum_0(precision: Any, awkward: np.ndarray, centered: bool) -> None:
-    without = rmsprop(0.1, centered=centered, momentum=None)
+    without: Any = rmsprop(0.1, centered=centered, momentum=None)
     assert without.init(jnp.zeros(2)).u is None
     with_0 = rmsprop(0.1, centered=centered, momentum=0.0)
     np.testing.assert_array_equal(precision.run(without, awkward), precision.run(with_0, awkward))
 
 
 def test_a_schedule_is_inside_the_velocity() -> None:
-    tx = rmsprop(lambda t: jnp.where(t == 0, 1.0, 0.0), decay=0.75, momentum=0.5)
+    tx: Any = rmsprop(lambda t: jnp.where(t == 0, 1.0, 0.0), decay=0.75, momentum=0.5)
     _, state = tx.update(jnp.ones(1), tx.init(jnp.zeros(1)))
     updates, _ = tx.update(jnp.ones(1), state)
     np.testing.assert_allclose(updates, [-1.0], rtol=1e-6)
 
 
 def test_decay_0_forgets_a_large_gradient_at_once() -> None:
-    tx = rmsprop(0.5, decay=0.0)
+    tx: Any = rmsprop(0.5, decay=0.0)
     _, state = tx.update(jnp.array([1e10]), tx.init(jnp.zeros(1)))
     updates, state = tx.update(jnp.array([-3.0]), state)
     np.testing.assert_allclose(updates, [0.5], rtol=1e-6)

@@ -12,8 +12,8 @@ from fnn.optim import sgd
 
 
 def test_three_steps_by_hand() -> None:
-    tx = sgd(0.25)
-    state = tx.init(jnp.zeros(1))
+    tx: Any = sgd(0.25)
+    state: Any = tx.init(jnp.zeros(1))
     for g, expected in ((2.0, -0.5), (-4.0, 1.0), (0.0, 0.0)):
         updates, state = tx.update(jnp.array([g]), state)
         assert updates == jnp.array([expected])
@@ -38,8 +38,8 @@ def test_equals_torch(torch_updates: Callable[..., np.ndarray]) -> None:
 
 @pytest.mark.parametrize("schedule", [lambda t: 1.0 / (1 + t), optax.linear_schedule(1.0, 0.0, 4)])
 def test_update_t_uses_the_schedule_at_t_from_0(schedule: Callable[[Any], Any]) -> None:
-    tx, w = sgd(schedule), jnp.zeros(1)
-    state = tx.init(w)
+    tx: Any = sgd(schedule)
+    state = tx.init(jnp.zeros(1))
     for t in range(5):
         updates, state = tx.update(jnp.ones(1), state)
         np.testing.assert_allclose(updates, [-schedule(t)], rtol=1e-6)

@@ -76,7 +76,7 @@ def test_wrong_data() -> None:
     with pytest.raises(ValueError, match=r"data.x: got nan at row 1"):
         evaluate(STATE, Dataset(jnp.array([[0.0] * 4, [jnp.nan] * 4]), jnp.zeros(2, int)))
     with pytest.raises(TypeError, match=r"result of a: got a float, expected an array"):
-        make_eval(NET, {"a": lambda outputs, y: 1.0})(STATE, examples(3))  # pyright: ignore[reportArgumentType]
+        make_eval(NET, {"a": lambda *_: 1.0})(STATE, examples(3))  # pyright: ignore[reportArgumentType]
 
 
 def test_evaluation_changes_nothing() -> None:

@@ -135,7 +135,7 @@ def test_step_that_knows_no_weights_gets_a_smaller_last_batch() -> None:
 
 def test_one_trace_with_a_remainder() -> None:
     chex.clear_trace_counter()
-    loss = chex.assert_max_traces(fnn.losses.softmax_cross_entropy, n=1)
+    loss: Any = chex.assert_max_traces(fnn.losses.softmax_cross_entropy, n=1)
     step = make_step(supervised(NET, loss), TX)
     train = jax.jit(run(step, examples(26), batch_size=8, epochs=3))
     state, _ = train(start())
@@ -158,7 +158,7 @@ def test_run_trains_inside_a_gradient() -> None:
 
 
 def data_with(x: float = 0.0, y: float = 0.0) -> Dataset:
-    return Dataset(np.array([[0.0], [1.0], [x]], np.float32), np.array([0.0, 1.0, y], np.float32))
+    return Dataset(jnp.array([[0.0], [1.0], [x]]), jnp.array([0.0, 1.0, y]))
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ def data_with(x: float = 0.0, y: float = 0.0) -> Dataset:
         (data_with(), 2, True, TypeError, r"epochs: got True"),
         (data_with(x=np.nan), 2, 1, ValueError, r"data.x: got nan at row 2, index \(2, 0\)"),
         (data_with(y=np.inf), 2, 1, ValueError, r"data.y: got inf at row 2"),
-        (Dataset(np.zeros((0, 1)), np.zeros(0)), 2, 1, ValueError, r"data: got no examples"),
-        (Dataset(np.zeros((3, 1)), np.zeros(2)), 2, 1, ValueError, r"3 examples in x and 2 targets"),
+        (Dataset(jnp.zeros((0, 1)), jnp.zeros(0)), 2, 1, ValueError, r"data: got no examples"),
+        (Dataset(jnp.zeros((3, 1)), jnp.zeros(2)), 2, 1, ValueError, r"3 examples in x and 2 targets"),
         (([[0.0]], [1.0]), 1, 1, TypeError, r"data.x: got a list of 1, expected an array"),
         (np.zeros((3, 1)), 1, 1, TypeError, r"data: got a ndarray, expected a Dataset"),
     ],

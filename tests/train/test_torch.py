@@ -1,5 +1,6 @@
 """Same weights, same data, same order: the same losses as PyTorch."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ SIZES = [20, 32, 16, 5]
 
 def torch_losses(params: Any, x: np.ndarray, y: np.ndarray, steps: int, activation: Any) -> list[float]:
     layers: list[Any] = []
-    for i, (d_in, d_out) in enumerate(zip(SIZES[:-1], SIZES[1:], strict=True)):
+    for i, (d_in, d_out) in enumerate(itertools.pairwise(SIZES)):
         linear = torch.nn.Linear(d_in, d_out)
         with torch.no_grad():
             linear.weight.copy_(torch.tensor(np.asarray(params[f"dense_{i}"]["w"]).T))
