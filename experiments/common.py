@@ -21,7 +21,6 @@ from fnn.train import Bar, FitResult, Reporter, TrainState
 console = Console()
 LOSS = fnn.losses.softmax_cross_entropy
 METRICS: dict[str, fnn.typing.Metric] = {"accuracy": fnn.metrics.accuracy}
-COLUMNS = ("", "epochs", "train loss", "test loss", "train acc.", "test acc.", "compile", "train", "examples/s")
 
 
 @dataclass(frozen=True)
@@ -104,20 +103,29 @@ def measures(net: fnn.nn.Layer, state: TrainState, splits: Splits) -> dict[str, 
     return {f"{part} {name}": value for part, values in parts.items() for name, value in values.items()}
 
 
-def row(
-    name: str, options: Options, found: Mapping[str, Any], compiling: float, training: float, examples: int
-) -> list[str]:
-    """One row of the table: measures (a mean and its spread where there are several), times, examples a second."""
+def measured(found: Mapping[str, Any]) -> dict[str, str]:
+    """Measures in words: the value, or the mean of several seeds and their standard deviation."""
 
-    def cell(measure: str, form: str) -> str:
-        values = np.atleast_1d(np.asarray(found[measure], np.float64))
-        spread = f" ± {values.std():{form}}" if len(values) > 1 else ""
+    def text(name: str, values: Any) -> str:
+        form = ".2%" if name.endswith("accuracy") else ".4f"
+        values = np.atleast_1d(np.asarray(values, np.float64))
+        spread = f" ± {values.std(ddof=1):{form}}" if len(values) > 1 else ""
         return f"{values.mean():{form}}{spread}"
 
-    losses = [cell(f"{part} loss", ".4f") for part in ("train", "test")]
-    accuracies = [cell(f"{part} accuracy", ".2%") for part in ("train", "test")]
-    times = [f"{compiling:.1f} s", f"{training:.2f} s", f"{examples * options.epochs / training:,.0f}"]
-    return [name, str(options.epochs), *losses, *accuracies, *times]
+    return {name: text(name, values) for name, values in found.items()}
+
+
+def figures(
+    options: Options, found: Mapping[str, Any], compiling: float, training: float, examples: int
+) -> dict[str, str]:
+    """What the table tells of a run: epochs, measures, seconds, examples a second."""
+    return {
+        "epochs": str(options.epochs),
+        **measured(found),
+        "time to compile": f"{compiling:.2f} s",
+        "time to train": f"{training:.2f} s",
+        "examples per second": f"{examples * options.epochs / training:,.0f}",
+    }
 
 
 def pictures(options: Options, folder: Path, result: FitResult, test: Dataset, shape: tuple[int, int]) -> None:
@@ -143,6 +151,12 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def show_runs(title: str, runs: Mapping[str, Mapping[str, str]]) -> None:
+    """Prints the figures of runs: a column for each run, a row for each figure."""
+    names = list(next(iter(runs.values())))
+    show(title, ["", *runs], [[name, *(run.get(name, "") for run in runs.values())] for name in names])
 
 
 def save_pictures(folder: Path, **figures: Any) -> None:

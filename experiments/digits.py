@@ -14,18 +14,17 @@ import tyro
 
 import fnn
 from experiments.common import (
-    COLUMNS,
     LOSS,
     Options,
     console,
+    figures,
     fit_one,
     measures,
     network,
     optimizer,
     pictures,
-    row,
     save_run,
-    show,
+    show_runs,
 )
 from fnn.data import Splits
 
@@ -57,14 +56,9 @@ def main(options: Options) -> None:
     result, reporter = fit_one(options, options.seed, splits)
     found = measures(network(options, outputs=10), result.state, splits)
     by_seed, compiling, training = fit_seeds(options, splits)
-    show(
-        "Digits, 8x8",
-        COLUMNS,
-        [
-            row(f"seed {options.seed}", options, found, reporter.compile_seconds, reporter.train_seconds, examples),
-            row(f"{options.seeds} seeds at once", options, by_seed, compiling, training, examples * options.seeds),
-        ],
-    )
+    one = figures(options, found, reporter.compile_seconds, reporter.train_seconds, examples)
+    many = figures(options, by_seed, compiling, training, examples * options.seeds)
+    show_runs("Digits, 8x8", {f"seed {options.seed}": one, f"{options.seeds} seeds, one program": many})
     pictures(options, folder, result, splits.test, shape=(8, 8))
     save_run(folder, options, result.state, result.history, {name: v.tolist() for name, v in by_seed.items()})
     console.print(f"Pictures, history.csv, params.npz and summary.json are in {folder}/")

@@ -11,7 +11,18 @@ import numpy as np
 import tyro
 
 import fnn
-from experiments.common import COLUMNS, Options, console, fit_one, measures, network, pictures, row, save_run, show
+from experiments.common import (
+    Options,
+    console,
+    figures,
+    fit_one,
+    measured,
+    measures,
+    network,
+    pictures,
+    save_run,
+    show_runs,
+)
 from fnn.data import Dataset, Splits
 
 
@@ -35,22 +46,22 @@ def flat(data: Dataset) -> Dataset:
 
 
 def main(options: MnistOptions) -> None:
-    """Trains a network from each seed, prints a row for each and their mean, writes everything under runs/mnist/."""
+    """Trains a network from each seed, prints a column for each and their mean, writes everything under runs/mnist/."""
     images = fnn.data.mnist(options.data)
     splits, folder = Splits(flat(images.train), flat(images.test)), options.out / "mnist"
     examples, (_, height, width, *_) = len(splits.train.x), images.train.x.shape
-    rows, found = [], []
+    runs, found = {}, []
     for seed in range(options.seed, options.seed + options.seeds):
         result, reporter = fit_one(options, seed, splits)
         found.append(measures(network(options, outputs=10), result.state, splits))
         times = reporter.compile_seconds, reporter.train_seconds
-        rows.append(row(f"seed {seed}", options, found[-1], *times, examples))
+        runs[f"seed {seed}"] = figures(options, found[-1], *times, examples)
         if seed == options.seed:
             pictures(options, folder, result, splits.test, shape=(height, width))
             save_run(folder, options, result.state, result.history, {k: float(v) for k, v in found[-1].items()})
     by_seed = {name: np.array([float(one[name]) for one in found]) for name in found[0]}
-    mean = row("all seeds", options, by_seed, 0, 1, 0)[:6]
-    show(f"{options.data.name}, {height}x{width}", COLUMNS, [*rows, [*mean, "", "", ""]])
+    runs[f"{options.seeds} seeds"] = measured(by_seed)
+    show_runs(f"{options.data.name}, {height}x{width}", runs)
     console.print(f"Pictures, history.csv, params.npz and summary.json are in {folder}/")
 
 
