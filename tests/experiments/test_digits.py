@@ -1,0 +1,104 @@
+"""The main job: its figures hold, everything is written, every option is offered."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+from experiments.common import Options, console, figures, network, optimizer
+from experiments.digits import DEFAULTS, fit_seeds, main
+
+ROOT = Path(__file__).parents[2]
+SMALL = replace(DEFAULTS, hidden=(16,), epochs=3, seeds=2, progress=False)
+
+
+def test_mean_accuracy_of_five_seeds() -> None:
+    found, *_ = fit_seeds(DEFAULTS, fnn.data.digits())
+    assert found["test accuracy"].shape == (5,)
+    assert found["test accuracy"].mean() >= 0.975
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """What a small run leaves: its folder, and what it printed."""
+    out = tmp_path_factory.mktemp("runs")
+    with console.capture() as printed:
+        main(replace(SMALL, out=out))
+    return out / "digits", printed.get()
+
+
+def test_the_table(written: tuple[Path, str]) -> None:
+    for figure in ("epochs", "train loss", "test accuracy", "time to compile", "time to train", "examples per second"):
+        assert f"│ {figure}" in written[1]
+    assert max(map(len, written[1].splitlines())) <= 80
+
+
+def test_everything_is_written(written: tuple[Path, str]) -> None:
+    pictures = ["learning_curves", "confusion_matrix", "worst_examples", "first_layer_weights"]
+    files = {*(f"{name}.png" for name in pictures), "history.csv", "params.npz", "summary.json"}
+    assert {path.name for path in written[0].iterdir()} == files
+    with (written[0] / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert {"loss", "accuracy", "grad_norm", "val_loss", "val_accuracy"} <= set(rows[0])
+    summary = json.loads((written[0] / "summary.json").read_text())
+    assert summary["options"]["hidden"] == [16]
+
+
+def test_the_parameters_on_disk_are_the_network(written: tuple[Path, str]) -> None:
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    with np.load(written[0] / "params.npz") as arrays:
+        for name, array in arrays.items():
+            layer, _, parameter = name.partition("/")
+            layers.setdefault(layer, {})[parameter] = array
+    test = fnn.data.digits().test
+    outputs, _ = network(SMALL, 10).apply(layers, {}, jnp.asarray(test.x))
+    accuracy = float(fnn.metrics.accuracy(outputs, test.y).mean())
+    # One program for all seeds may round otherwise, and so decide an example or two otherwise.
+    of_first_seed = json.loads((written[0] / "summary.json").read_text())["test accuracy"][0]
+    assert accuracy == pytest.approx(of_first_seed, abs=2.5 / len(test.y))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        replace(SMALL, optimizer="momentum", convention="paper", learning_rate=0.01),
+        replace(SMALL, optimizer="sgd", schedule="constant", learning_rate=0.1),
+        replace(SMALL, optimizer="rmsprop", activation="tanh", initializer="xavier"),
+        replace(SMALL, optimizer="adagrad", learning_rate=0.05, l2=1e-4, hidden=()),
+    ],
+    ids=lambda options: options.optimizer,
+)
+def test_every_option_trains(options: Options) -> None:
+    found, *_ = fit_seeds(options, fnn.data.digits())
+    assert found["train loss"].max() < np.log(10)
+
+
+def test_a_convention_that_the_rule_lacks() -> None:
+    with pytest.raises(ValueError, match=r"convention: got 'lecture', expected one of paper"):
+        optimizer(replace(SMALL, optimizer="adam", convention="lecture"), 100)
+
+
+def test_figures_of_several_seeds_have_a_spread() -> None:
+    row = figures(SMALL, {"test accuracy": np.array([0.5, 0.7])}, 1.0, 2.0, 100)
+    assert row["test accuracy"] == "60.00% ± 14.14%"
+    assert row["examples per second"] == "150"
+
+
+def test_help_shows_every_option() -> None:
+    env = os.environ | {"COLUMNS": "100", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.digits", "--help"], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for field in fields(Options):
+        assert re.search(rf"--{field.name.replace('_', '-')}\b", done.stdout), field.name
