@@ -90,11 +90,12 @@ def check_scalar(
     if np.shape(value) != ():
         sweep = "To try many values, build it inside a function of the value and vmap that function."
         raise ValueError(message(argument, f"an array of shape {np.shape(value)}", expected, remedy or sweep))
+    given = value.dtype if isinstance(value, jax.Array) else np.asarray(value).dtype
+    if not (jnp.issubdtype(given, jnp.floating) or jnp.issubdtype(given, jnp.integer)):
+        raise TypeError(message(argument, _brief(value), expected, remedy))
     known = concrete(value)
     if known is None:
         return
-    if known.dtype.kind not in "fiu" and not jnp.issubdtype(known.dtype, jnp.floating):
-        raise TypeError(message(argument, _brief(value), expected, remedy))
     held, dtype = _held(known)
     if _outside(held, low, high, open_low):
         rounded = "" if _outside(float(known), low, high, open_low) else f", which is {held:g} in {dtype}"

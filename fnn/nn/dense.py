@@ -84,6 +84,8 @@ def _check_fit(params: Params, x: Array, shapes: dict[str, tuple[int, ...]]) -> 
     if not isinstance(params, dict) or set(params) != set(shapes):
         got = f"entries {sorted(params)}" if isinstance(params, dict) else f"a {type(params).__name__}"
         raise ValueError(message("params of dense", got, f"entries {sorted(shapes)}", "Make them with init."))
+    for name in shapes:
+        check_floating(name, params[name])
     w = params["w"]
     if w.ndim == 2 and x.shape[-1] != len(w):
         raise ValueError(message("x", f"shape {x.shape}", f"last axis {len(w)}, as w is {w.shape}"))
@@ -92,6 +94,7 @@ def _check_fit(params: Params, x: Array, shapes: dict[str, tuple[int, ...]]) -> 
         if p.shape != shape:
             remedy = "These are another layer's: make them with init."
             raise ValueError(message(f"params of dense, {name}", f"shape {p.shape}", f"shape {shape}", remedy))
-        if x.dtype != p.dtype:
-            cast = f"Cast it: x.astype({p.dtype})."
-            raise TypeError(message("x", f"dtype {x.dtype}", f"{p.dtype}, as {name} is", cast))
+        dtype = jax.dtypes.canonicalize_dtype(p.dtype)
+        if x.dtype != dtype:
+            cast = f"Cast it: x.astype({dtype})."
+            raise TypeError(message("x", f"dtype {x.dtype}", f"{dtype}, as {name} is", cast))

@@ -42,6 +42,7 @@ def dropout(rate: Scalar) -> Layer:
     ) -> tuple[Array, State]:
         del params
         check_floating("x", x)
+        x = jnp.asarray(x)
         if not train:
             return x, state
         if key is None:

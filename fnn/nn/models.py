@@ -75,13 +75,16 @@ def mlp(
         )
     for position, width in enumerate(widths):
         check_count(f"widths[{position}]", width)
+    if norm is not None:
+        check_callable("norm", norm, "a function that makes a normalization layer, or None")
     f = activations.get(activation)
     hidden_init = _initializer_for(f) if w_init is None else w_init
-    # Without dropout no key is asked for; the result is that of a traced rate 0.
-    drop = [] if is_zero(dropout) else [dropout_layer(dropout)]
+    drop = dropout_layer(dropout)
     layers: list[Layer] = []
     for width in widths[:-1]:
-        layers += [dense(width, w_init=hidden_init), *_norm(norm), activation_layer(f), *drop]
+        layers += [dense(width, w_init=hidden_init), *([norm()] if norm else []), activation_layer(f)]
+        # Without dropout no key is asked for; the result is that of a traced rate 0.
+        layers += [] if is_zero(dropout) else [drop]
     return _of_vectors("mlp", sequential(*layers, dense(widths[-1], w_init=w_init)))
 
 
@@ -89,13 +92,6 @@ def _initializer_for(f: Activation) -> Initializer:
     # By name, so that jax.nn.relu and partial(leaky_relu, slope=0.2) count too.
     name = getattr(getattr(f, "func", f), "__name__", "")
     return initializers.he() if name in _RELU_LIKE else initializers.normalized_xavier()
-
-
-def _norm(norm: Callable[[], Layer] | None) -> list[Layer]:
-    if norm is None:
-        return []
-    check_callable("norm", norm, "a function that makes a normalization layer, or None")
-    return [norm()]
 
 
 def _of_vectors(name: str, net: Layer) -> Layer:
