@@ -3,6 +3,7 @@
 Each keeps shape and dtype, and both its value and its derivative are finite at every finite input.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -10,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from fnn.errors import check_callable, check_choice, check_floating, message
-from fnn.typing import Activation, Array
+from fnn.errors import check_callable, check_choice, check_floating, check_scalar, message
+from fnn.typing import Activation, Array, Scalar
 
 
 def identity(x: ArrayLike) -> Array:
@@ -80,12 +81,15 @@ def relu(x: ArrayLike) -> Array:
     return jax.nn.relu(_real(x))
 
 
-def leaky_relu(x: ArrayLike, slope: ArrayLike = 0.01) -> Array:
+def leaky_relu(x: ArrayLike, slope: Scalar = 0.01) -> Array:
     """The leaky rectifier, `f(x) = x if x >= 0 else slope x`: a unit never dies.
 
     Args:
         x: any shape.
-        slope: the derivative at negative inputs, a number.
+        slope: the derivative at negative inputs; it may be traced.
+
+    Raises:
+        TypeError, ValueError: `slope` is not one finite number.
 
     Example:
         >>> leaky_relu(jnp.array([-2.0, 3.0]))
@@ -93,16 +97,20 @@ def leaky_relu(x: ArrayLike, slope: ArrayLike = 0.01) -> Array:
 
     Source: Maas et al. 2013, "Rectifier nonlinearities improve neural network acoustic models".
     """
+    check_scalar("slope", slope)
     x = _real(x)
     return jax.nn.leaky_relu(x, jnp.asarray(slope, x.dtype))
 
 
-def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Array:
+def elu(x: ArrayLike, alpha: Scalar = 1.0) -> Array:
     """The exponential linear unit, `f(x) = x if x > 0 else alpha (exp(x) - 1)`.
 
     Args:
         x: any shape.
-        alpha: the negative of the limit at minus infinity, a number.
+        alpha: the negative of the limit at minus infinity; it may be traced.
+
+    Raises:
+        TypeError, ValueError: `alpha` is not one finite number.
 
     Example:
         >>> elu(jnp.array([-1e4, 0.0, 3.0]))
@@ -110,6 +118,7 @@ def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Array:
 
     Source: Clevert et al. 2016, "Fast and accurate deep network learning by ELUs", equation 16.
     """
+    check_scalar("alpha", alpha)
     x = _real(x)
     return jax.nn.elu(x, jnp.asarray(alpha, x.dtype))
 
@@ -123,7 +132,10 @@ def gelu(x: ArrayLike) -> Array:
 
     Source: Hendrycks and Gimpel 2016, "Gaussian error linear units", section 2.
     """
-    return jax.nn.gelu(_real(x), approximate=False)
+    x = _real(x)
+    # Beyond 40 Phi is 0 or 1 in every dtype. Unbounded, its derivatives are NaN at the largest inputs.
+    bounded = jnp.clip(x, -40, 40)
+    return x * (0.5 * jax.lax.erfc(-math.sqrt(0.5) * bounded))
 
 
 def silu(x: ArrayLike) -> Array:
@@ -158,13 +170,19 @@ def softmax(x: ArrayLike) -> Array:
     Args:
         x: (..., classes), the logits.
 
+    Raises:
+        ValueError: `x` has no axis.
+
     Example:
         >>> softmax(jnp.array([1e4, 1e4, -jnp.inf]))
         Array([0.5, 0.5, 0. ], dtype=float32)
 
     Source: Bridle 1990, "Training stochastic model recognition algorithms as networks".
     """
-    return jax.nn.softmax(_real(x), axis=-1)
+    x = _real(x)
+    if not x.ndim:
+        raise ValueError(message("x", "shape ()", "(..., classes)", "For one logit of two classes: sigmoid."))
+    return jax.nn.softmax(x, axis=-1)
 
 
 _BY_NAME: dict[str, Activation] = {
