@@ -1,0 +1,204 @@
+"""Conventions: the table is whole and frozen, and an optimizer computes what its convention prints."""
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fnn import optim
+from fnn.optim import Convention, convention, conventions
+
+RULES = ["momentum", "rmsprop", "adagrad", "adam"]
+TABLE = [convention(name, rule) for rule in RULES for name in conventions(rule)]
+each = pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.rule}-{row.name}")
+
+
+# What is printed is what is computed ---------------------------------------------------------------------
+
+# An eps as large as the gradients shows on which side of the root it stands.
+NUMBERS: dict[str, dict[str, float]] = {
+    "momentum": {"beta": 0.8},
+    "rmsprop": {"decay": 0.7, "eps": 0.5, "momentum": 0.6},
+    "adagrad": {"eps": 0.5, "initial_accumulator": 0.25},
+    "adam": {"b1": 0.8, "b2": 0.9, "eps": 0.5, "weight_decay": 0.3},
+}
+OPTIONS: dict[str, list[list[str]]] = {"momentum": [[], ["nesterov"]], "rmsprop": [[], ["centered"]]}
+GRADS = np.random.default_rng(0).normal(size=(5, 3))
+W = np.array([1.0, -2.0, 3.0])
+
+
+class Program:
+    """The printed equations as assignments, carried out one after another in float64."""
+
+    def __init__(self, equations: Sequence[str], options: Sequence[str]):
+        self.assignments: dict[str, str] = {}
+        self.starts: dict[str, str] = {}
+        self.replaced: dict[str, str] = {}
+        for line in equations:
+            option, _, equation = line.rpartition(": ")
+            if not option or option in options:
+                self._read(*equation.split(", "))
+
+    def _read(self, equation: str, *notes: str) -> None:
+        name, formula = equation.split(" <- ")
+        for old, new in self.replaced.items():
+            formula = re.sub(rf"\b{old}\b", f"({new})", formula)
+        # An option's line takes the place of the one that assigns the same name.
+        self.assignments[name] = formula
+        self.starts[name] = "0"
+        for note in notes:
+            if start := re.fullmatch(r"from (\w+)", note):
+                self.starts[name] = start[1]
+            elif place := re.fullmatch(r"and (.+) in place of (\w+) below", note):
+                self.replaced[place[2]] = place[1]
+            else:
+                raise AssertionError(f"not understood: {note}")
+
+    def run(self, numbers: dict[str, float], grads: np.ndarray) -> np.ndarray:
+        """The parameter after each step, from W, with the learning rate 0.1 / t."""
+        names: Any = {name: _value(start, numbers) for name, start in self.starts.items()} | numbers | {"w": W}
+        path = []
+        for t, g in enumerate(grads, start=1):
+            names |= {"g": g, "t": t, "lr": 0.1 / t}
+            for name, formula in self.assignments.items():
+                names[name] = _value(formula, names)
+            path.append(names["w"])
+        return np.array(path)
+
+
+def _value(formula: str, names: dict[str, Any]) -> Any:
+    """A formula as on paper: a space between two factors is a product."""
+    product = re.sub(r"(?<=[\w)]) (?=[\w(])", " * ", formula).replace("^", "**")
+    return eval(product, {"__builtins__": {}, "sqrt": np.sqrt}, names)
+
+
+def _ours(row: Convention, numbers: dict[str, float], options: Sequence[str], grads: np.ndarray) -> np.ndarray:
+    tx: Any = getattr(optim, row.rule)(
+        lambda t: 0.1 / (1 + t), **numbers, **dict.fromkeys(options, True), convention=row.name
+    )
+    w = jnp.asarray(W)
+    state: Any = tx.init(w)
+    path = []
+    for g in jnp.asarray(grads):
+        updates, state = tx.update(g, state, w)
+        w = jnp.asarray(optax.apply_updates(w, updates))
+        path.append(np.asarray(w))
+    return np.array(path)
+
+
+CASES = [(row, options) for row in TABLE for options in OPTIONS.get(row.rule, [[]])]
+
+
+@pytest.mark.parametrize(("row", "options"), CASES, ids=lambda x: "+".join(x) if isinstance(x, list) else None)
+def test_an_optimizer_computes_what_its_convention_prints(row: Convention, options: list[str]) -> None:
+    expected = Program(row.equations, options).run(NUMBERS[row.rule], GRADS)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(_ours(row, NUMBERS[row.rule], options, GRADS), expected, rtol=1e-13)
+
+
+@each
+def test_what_is_left_out_is_the_printed_default(row: Convention) -> None:
+    # Gradients as small as eps; parameters near 3 are good to 4e-16 a step.
+    grads, given = 1e-8 * GRADS, {k: v for k, v in NUMBERS[row.rule].items() if k not in row.defaults}
+    expected = Program(row.equations, []).run(given | dict(row.defaults), grads)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(_ours(row, given, [], grads) - W, expected - W, rtol=1e-12, atol=1e-14)
+
+
+def test_the_reader_of_equations() -> None:
+    names = {"a": 2.0, "b1": 3.0, "t": 2}
+    for formula, value in {
+        "a b1": 6,
+        "a - a b1": -4,
+        "(1 - a) b1^t / (sqrt(a a) + 1)": -3,
+        "a (a + (b1 / b1))": 6,
+    }.items():
+        assert _value(formula, names) == value
+    program = Program(["v <- v + g, from s", "m <- g, and v - m in place of v below", "w <- w - lr v", "x: w <- w"], [])
+    assert program.assignments == {"v": "v + g", "m": "g", "w": "w - lr (v - m)"}
+    assert program.starts == {"v": "s", "m": "0", "w": "0"}
+    with pytest.raises(AssertionError, match="not understood: as g is"):
+        Program(["v <- g, as g is"], [])
+
+
+# The table -----------------------------------------------------------------------------------------------
+
+
+def test_every_rule_has_the_paper_s() -> None:
+    for rule in RULES:
+        assert "paper" in conventions(rule)
+        assert len(set(conventions(rule))) == len(conventions(rule))
+    assert [rule for rule in RULES if "lecture" in conventions(rule)] == ["momentum"]
+
+
+@each
+def test_a_row_is_whole(row: Convention) -> None:
+    assert row is convention(row.name, row.rule)
+    assert row.source
+    assert any(equation.startswith("w <- ") for equation in row.equations)
+    assert all(type(answer) is bool for answer in row.choices.values())
+    # Exactly the arguments that are None unless given have a default here.
+    parameters = inspect.signature(getattr(optim, row.rule)).parameters.values()
+    assert set(row.defaults) == {p.name for p in parameters if p.default is None}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_rows_of_a_rule_answer_the_same_questions_differently(rule: str) -> None:
+    rows = [convention(name, rule) for name in conventions(rule)]
+    assert len({(frozenset(row.choices), frozenset(row.defaults)) for row in rows}) == 1
+    assert len({(*sorted(row.choices.items()), *sorted(row.defaults.items())) for row in rows}) == len(rows)
+    assert len({row.equations for row in rows}) == len(rows)
+
+
+@each
+def test_printing_shows_everything(row: Convention) -> None:
+    title, *equations, defaults, source = str(row).splitlines()
+    assert title == f"{row.rule}, convention '{row.name}'"
+    assert [line.strip() for line in equations] == list(row.equations)
+    assert source == f"  source: {row.source}"
+    printed = re.findall(r"(\w+) = (\S+?)(?:,|$)", defaults)
+    assert defaults.startswith("  defaults: ")
+    assert {name: float(number) for name, number in printed} == row.defaults
+    assert ("none" in defaults) == (not row.defaults)
+
+
+@each
+def test_nobody_changes_a_row(row: Convention) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'name'"):
+        row.name = "mine"  # type: ignore[misc]
+    for mapping in (row.defaults, row.choices):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            mapping["eps"] = 1.0  # type: ignore[index]
+    assert isinstance(row.equations, tuple)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "error", "match"),
+    [
+        ("paper", "adm", ValueError, r"rule: got 'adm', expected one of adagrad, adam, .* Did you mean 'adam'\?"),
+        ("paper", "RMSprop", ValueError, r"rule: got 'RMSprop', .* Did you mean 'rmsprop'\?"),
+        ("paper", "sgd", ValueError, r"rule: got 'sgd', expected one of adagrad, adam, momentum, rmsprop\."),
+        ("paper", None, TypeError, r"rule: got None, expected one of adagrad, adam, momentum, rmsprop\."),
+        # The two arguments in the wrong order.
+        ("momentum", "paper", ValueError, r"rule: got 'paper', expected one of adagrad, adam, momentum, rmsprop\."),
+        ("papr", "adam", ValueError, r"convention: got 'papr', expected one of .*paper.* Did you mean 'paper'\?"),
+        ("lecture", "adam", ValueError, r"convention: got 'lecture', expected one of .*paper"),
+        ("lectures", "momentum", ValueError, r"convention: got 'lectures', .* Did you mean 'lecture'\?"),
+        (None, "adam", TypeError, r"convention: got None, expected one of .*paper"),
+    ],
+)
+def test_unknown_names(name: Any, rule: Any, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=f"^{match}"):
+        convention(name, rule)
+
+
+def test_the_conventions_of_no_rule() -> None:
+    with pytest.raises(ValueError, match=r"^rule: got 'momentun', expected .* Did you mean 'momentum'\?"):
+        conventions("momentun")
