@@ -118,7 +118,7 @@ def confusion_matrix(outputs: ArrayLike, labels: ArrayLike, *, classes: int | No
     if classes is not None:
         check_count("classes", classes, 2)
     counted: Any = True
-    if jnp.issubdtype(jnp.asarray(outputs).dtype, jnp.integer):
+    if not jnp.issubdtype(jnp.asarray(outputs).dtype, jnp.floating):
         if classes is None:
             raise ValueError(message("classes", None, "the number of classes", "Predictions alone do not tell it."))
         predicted = outputs
@@ -166,7 +166,7 @@ def r2(predictions: ArrayLike, targets: ArrayLike) -> Array:
     deviation = y - y[0]
     deviation = deviation - jnp.mean(deviation, axis=0)
     unit = jnp.max(jnp.abs(deviation), axis=0)
-    varies = unit > 0
+    varies = unit != 0  # so is NaN, which an infinite target leaves
     unit = jnp.where(varies, unit, 1)
     sse = jnp.sum(jnp.square((y - y_hat) / unit), axis=0)
     sst = jnp.sum(jnp.square(deviation / unit), axis=0)
