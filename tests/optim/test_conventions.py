@@ -112,15 +112,15 @@ def test_what_is_left_out_is_the_printed_default(row: Convention) -> None:
         np.testing.assert_allclose(_ours(row, given, [], grads) - W, expected - W, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("formula", "value"),
+    [("a b1", 6), ("a - a b1", -4), ("(1 - a) b1^t / (sqrt(a a) + 1)", -3), ("a (a + (b1 / b1))", 6)],
+)
+def test_the_reader_of_formulas(formula: str, value: float) -> None:
+    assert _value(formula, {"a": 2.0, "b1": 3.0, "t": 2}) == value
+
+
 def test_the_reader_of_equations() -> None:
-    names = {"a": 2.0, "b1": 3.0, "t": 2}
-    for formula, value in {
-        "a b1": 6,
-        "a - a b1": -4,
-        "(1 - a) b1^t / (sqrt(a a) + 1)": -3,
-        "a (a + (b1 / b1))": 6,
-    }.items():
-        assert _value(formula, names) == value
     program = Program(["v <- v + g, from s", "m <- g, and v - m in place of v below", "w <- w - lr v", "x: w <- w"], [])
     assert program.assignments == {"v": "v + g", "m": "g", "w": "w - lr (v - m)"}
     assert program.starts == {"v": "s", "m": "0", "w": "0"}
