@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnn.typing import Array, DType, Params
 
@@ -39,20 +40,23 @@ def size(tree: Any) -> int:
         >>> size({"w": jnp.zeros((3, 2)), "b": jnp.zeros(2)})
         8
     """
-    return sum(jnp.size(leaf) for leaf in jax.tree.leaves(tree))
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(tree))
 
 
 def global_norm(tree: Any) -> Array:
     """Euclidean norm of all leaves taken as one vector, `sqrt(sum |x_i|^2)`, in float32 or wider.
 
-    The norm of a tree without leaves is 0. In float32 it is infinite from entries of 1.8e19 on.
+    The norm of a tree without leaves is 0. In float32 it is infinite from entries of 1.8e19 on. At 0 its
+    derivative is taken as 0.
 
     Example:
         >>> global_norm({"w": jnp.array([3.0]), "b": jnp.array([4.0])})
         Array(5., dtype=float32)
     """
     squares = [jnp.sum(jnp.square(_widen(jnp.abs(x)))) for x in jax.tree.leaves(tree)]
-    return jnp.sqrt(sum(squares, start=jnp.zeros((), jnp.float32)))
+    total = sum(squares, start=jnp.zeros((), jnp.float32))
+    positive = total > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, total, 1)), total)
 
 
 def cast(tree: Any, dtype: DType) -> Any:

@@ -43,7 +43,8 @@ def _public() -> Iterator[tuple[str, Any]]:
         if not isinstance(member, ModuleType):
             yield name, member
         elif name not in ("typing", "errors"):
-            own = [n for n, v in vars(member).items() if getattr(v, "__module__", None) == member.__name__]
+            members = vars(member).items()
+            own = [n for n, v in members if n[0] != "_" and getattr(v, "__module__", None) == member.__name__]
             yield from ((f"{name}.{n}", getattr(member, n)) for n in getattr(member, "__all__", own))
 
 

@@ -117,6 +117,11 @@ def test_norm_of_awkward_numbers(x: jax.Array, norm: float) -> None:
     np.testing.assert_allclose(tree.global_norm(x), norm, rtol=5e-4 if norm < 1 else 1e-6)
 
 
+def test_norm_has_a_derivative_at_0() -> None:
+    np.testing.assert_array_equal(jax.grad(tree.global_norm)(jnp.zeros(2)), [0.0, 0.0])
+    np.testing.assert_allclose(jax.grad(tree.global_norm)(jnp.array([3.0, 4.0])), [0.6, 0.8], rtol=1e-6)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_norm_does_not_hide_a_bad_leaf(bad: float) -> None:
     assert not jnp.isfinite(tree.global_norm({"a": jnp.ones(3), "b": jnp.array([1.0, bad])}))

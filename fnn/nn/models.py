@@ -98,7 +98,7 @@ def _of_vectors(name: str, net: Layer) -> Layer:
     def check(x: Shaped | Array) -> None:
         check_floating("x", x)
         if len(x.shape) != 2:
-            remedy = "Flatten each example: x.reshape(len(x), -1)."
+            remedy = "Flatten each example: x.reshape(len(x), -1)." if len(x.shape) > 2 else "One example: x[None]."
             raise ValueError(message("x", f"shape {x.shape}", f"shape (n, d_in) for {name}", remedy))
 
     def init(key: Key, x: Shaped) -> tuple[Params, State]:

@@ -264,7 +264,8 @@ def test_perceptron_arguments(arguments: dict[str, Any], error: type[Exception],
 @pytest.mark.parametrize("shape", [(), (4,), (6, 2, 2)])
 def test_examples_are_rows(net: Layer, name: str, shape: tuple[int, ...]) -> None:
     got = rf"^x: got shape \({', '.join(map(str, shape))},?\), expected shape \(n, d_in\) for {name}\. "
-    match = got + r"Flatten each example: x\.reshape\(len\(x\), -1\)\."
+    remedy = r"Flatten each example: x\.reshape\(len\(x\), -1\)\." if len(shape) > 2 else r"One example: x\[None\]\."
+    match = got + remedy
     params, state = net.init(KEY, X)
     with pytest.raises(ValueError, match=match):
         net.init(KEY, jax.ShapeDtypeStruct(shape, jnp.float32))
