@@ -3,7 +3,7 @@
 import csv
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +11,12 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
+import tyro
 from rich.console import Console
 from rich.table import Table
 
 import fnn
-from fnn.data import Dataset, Splits
+from fnn.data import Splits
 from fnn.train import Bar, FitResult, Reporter, TrainState
 
 console = Console()
@@ -59,6 +60,30 @@ class Options:
     """Show a progress bar where the output is a terminal."""
 
 
+def command(main: Callable[[Any], None], options: type[Options], **of_tyro: Any) -> None:
+    """Runs an experiment from the command line; what is wrong with an option is one line, without a traceback."""
+    chosen = tyro.cli(options, **of_tyro)
+    try:
+        check(chosen)
+        main(chosen)
+    except (ValueError, TypeError, OSError, ArithmeticError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def check(options: Options) -> None:
+    """Refuses options that no run can have, before anything is read or compiled; makes the folder for its files."""
+    for name in ("epochs", "seeds", "batch_size"):
+        fnn.errors.check_count(name, getattr(options, name))
+    fnn.errors.check_count("seed", options.seed, minimum=0)
+    fnn.errors.check_scalar("seed", options.seed, 0, 2**31)
+    fnn.errors.check_scalar("learning_rate", options.learning_rate, 0)
+    if options.optimizer == "sgd" and options.convention is not None:
+        raise ValueError(fnn.errors.message("convention", options.convention, "none with sgd", "All sources share it."))
+    network(options, outputs=2)
+    optimizer(options, options.batch_size)
+    options.out.mkdir(parents=True, exist_ok=True)
+
+
 def network(options: Options, outputs: int) -> fnn.nn.Layer:
     """The multi-layer perceptron that the options ask for."""
     w_init = None if options.initializer is None else fnn.initializers.get(options.initializer)
@@ -76,12 +101,16 @@ def optimizer(options: Options, examples: int) -> optax.GradientTransformation:
     return rule(rate) if options.convention is None else rule(rate, convention=options.convention)
 
 
+def classes(splits: Splits) -> int:
+    """How many classes the labels count up to."""
+    return 1 + max(int(part.y.max()) for part in splits)
+
+
 def fit_one(options: Options, seed: int, splits: Splits) -> tuple[FitResult, Reporter]:
     """One network from one seed, with progress, and the test set measured after each epoch."""
     reporter = Bar() if options.progress and console.is_terminal else Reporter()
-    classes = int(splits.train.y.max()) + 1
     result = fnn.fit(
-        network(options, classes),
+        network(options, classes(splits)),
         LOSS,
         optimizer(options, len(splits.train.x)),
         splits.train,
@@ -128,9 +157,9 @@ def figures(
     }
 
 
-def pictures(options: Options, folder: Path, result: FitResult, test: Dataset, shape: tuple[int, int]) -> None:
+def pictures(options: Options, folder: Path, result: FitResult, splits: Splits, shape: tuple[int, int]) -> None:
     """Learning curves, confusion matrix, the worst test images, and the first layer's weights."""
-    net = network(options, int(test.y.max()) + 1)
+    net, test = network(options, classes(splits)), splits.test
     logits = jax.jit(lambda x: net.apply(result.state.params, result.state.model_state, x)[0])(test.x)
     chances = fnn.activations.softmax(logits)
     weights = next(leaf for leaf in jax.tree.leaves(result.state.params) if leaf.ndim == 2)

@@ -10,12 +10,12 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import fnn
 from experiments.common import (
     LOSS,
     Options,
+    command,
     console,
     figures,
     fit_one,
@@ -59,10 +59,10 @@ def main(options: Options) -> None:
     one = figures(options, found, reporter.compile_seconds, reporter.train_seconds, examples)
     many = figures(options, by_seed, compiling, training, examples * options.seeds)
     show_runs("Digits, 8x8", {f"seed {options.seed}": one, f"{options.seeds} seeds, one program": many})
-    pictures(options, folder, result, splits.test, shape=(8, 8))
+    pictures(options, folder, result, splits, shape=(8, 8))
     save_run(folder, options, result.state, result.history, {name: v.tolist() for name, v in by_seed.items()})
     console.print(f"Pictures, history.csv, params.npz and summary.json are in {folder}/")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, prog="python -m experiments.digits", default=DEFAULTS, description=__doc__))
+    command(main, Options, prog="python -m experiments.digits", default=DEFAULTS, description=__doc__)

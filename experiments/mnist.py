@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 import fnn
 from experiments.common import (
     Options,
+    classes,
+    command,
     console,
     figures,
     fit_one,
@@ -53,11 +54,11 @@ def main(options: MnistOptions) -> None:
     runs, found = {}, []
     for seed in range(options.seed, options.seed + options.seeds):
         result, reporter = fit_one(options, seed, splits)
-        found.append(measures(network(options, outputs=10), result.state, splits))
+        found.append(measures(network(options, classes(splits)), result.state, splits))
         times = reporter.compile_seconds, reporter.train_seconds
         runs[f"seed {seed}"] = figures(options, found[-1], *times, examples)
         if seed == options.seed:
-            pictures(options, folder, result, splits.test, shape=(height, width))
+            pictures(options, folder, result, splits, shape=(height, width))
             save_run(folder, options, result.state, result.history, {k: float(v) for k, v in found[-1].items()})
     by_seed = {name: np.array([float(one[name]) for one in found]) for name in found[0]}
     runs[f"{options.seeds} seeds"] = measured(by_seed)
@@ -66,4 +67,4 @@ def main(options: MnistOptions) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(MnistOptions, prog="python -m experiments.mnist", description=__doc__))
+    command(main, MnistOptions, prog="python -m experiments.mnist", description=__doc__)

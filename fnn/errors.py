@@ -124,7 +124,7 @@ def check_choice(argument: str, value: Any, choices: Iterable[str]) -> None:
     known = sorted(choices)
     if isinstance(value, str) and value in known:
         return
-    near = difflib.get_close_matches(str(value), known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(str(value).lower(), known, n=3, cutoff=0.5)
     remedy = f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
     kind = ValueError if isinstance(value, str) else TypeError
     raise kind(message(argument, _brief(value), f"one of {', '.join(known)}", remedy))

@@ -421,3 +421,9 @@ def test_shape_and_dtype_are_checked_under_a_trace(check: Any) -> None:
         (ValueError, TypeError), match=r"^x: got (shape \(2,\), expected shape \(2, 1\)|dtype int32, exp)"
     ):
         jax.jit(lambda x: check("x", x, *arguments))(jnp.ones(2, int))
+
+
+@pytest.mark.parametrize("name", ["RELU", "ReLU", "relu ", "rleu"])
+def test_the_nearest_name_whatever_its_case(name: str) -> None:
+    with pytest.raises(ValueError, match=r"Did you mean 'relu'"):
+        errors.check_choice("activation", name, ["relu", "tanh", "gelu"])

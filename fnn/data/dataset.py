@@ -2,9 +2,11 @@
 
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from fnn.errors import check_array, check_finite, message
+from fnn.errors import check_array, check_finite, check_values, message
 from fnn.typing import Array
 
 
@@ -58,8 +60,11 @@ def check_dataset(data: Any, argument: str = "data") -> Dataset:
     if not isinstance(data, tuple) or len(data) != 2:
         got = f"a {type(data).__name__}"
         raise TypeError(message(argument, got, "a Dataset of examples", "Make one: fnn.data.Dataset(x, y)."))
+    if isinstance(data, Splits):
+        raise TypeError(message(argument, "Splits", "a Dataset of examples", "Give its part: .train or .test."))
     for name, array in zip(("x", "y"), data, strict=True):
         check_array(f"{argument}.{name}", array)
+        _check_numeric(f"{argument}.{name}", array)
         if np.ndim(array) == 0:
             raise ValueError(message(f"{argument}.{name}", "a scalar", "an array whose leading axis counts examples"))
     x, y = data
@@ -68,6 +73,27 @@ def check_dataset(data: Any, argument: str = "data") -> Dataset:
         raise ValueError(message(argument, got, "as many targets as examples"))
     if len(x) == 0:
         raise ValueError(message(argument, "no examples", "at least one", "Was a filter or a path wrong?"))
-    check_finite(f"{argument}.x", x)
-    check_finite(f"{argument}.y", y)
+    for name, array in zip("xy", data, strict=True):
+        check_finite(f"{argument}.{name}", array)
+        _check_held(f"{argument}.{name}", array)
     return Dataset(x, y)
+
+
+def _check_numeric(argument: str, array: Any) -> None:
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
+        remedy = "Make them numbers: a column of words becomes labels 0, 1, ..."
+        raise TypeError(message(argument, f"dtype {array.dtype}", "numbers", remedy))
+
+
+def _check_held(argument: str, array: Any) -> None:
+    """JAX holds 64-bit numbers in 32 bits: none may become another one, or infinite."""
+    held = jax.dtypes.canonicalize_dtype(array.dtype)
+    if held == array.dtype:
+        return
+
+    def same(known: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            narrow = known.astype(held)
+        return np.isfinite(narrow) if jnp.issubdtype(held, jnp.inexact) else narrow == known
+
+    check_values(argument, array, same, f"numbers that {held} holds", "Scale them, or enable jax_enable_x64.")

@@ -4,11 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnn import initializers
 from fnn.errors import check_count, check_flag, check_floating, check_key, message
 from fnn.nn.layer import Layer, Shaped
-from fnn.typing import Array, Initializer, Key, Params, State
+from fnn.typing import Array, DType, Initializer, Key, Params, Shape, State
 
 
 def dense(
@@ -56,8 +57,8 @@ def dense(
         _check_input(x)
         dtype = jax.dtypes.canonicalize_dtype(x.dtype)
         key_w, key_b = jax.random.split(key)
-        w = draw_w(key_w, (x.shape[-1], units), dtype)
-        return ({"w": w, "b": draw_b(key_b, (units,), dtype)} if use_bias else {"w": w}), {}
+        params = {"w": _drawn("w_init", draw_w, key_w, (x.shape[-1], units), dtype)}
+        return (params | {"b": _drawn("b_init", draw_b, key_b, (units,), dtype)} if use_bias else params), {}
 
     def apply(
         params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
@@ -71,6 +72,15 @@ def dense(
         return (y + params["b"] if use_bias else y), state
 
     return Layer("dense", init, apply)
+
+
+def _drawn(argument: str, draw: Initializer, key: Key, shape: Shape, dtype: DType) -> Array:
+    p = draw(key, shape, dtype)
+    got = f"{p.dtype}{list(p.shape)}" if isinstance(p, jax.Array | np.ndarray) else f"a {type(p).__name__}"
+    if got != f"{dtype}{list(shape)}":
+        remedy = "An initializer draws: (key, shape, dtype) -> Array. A factory is called first: he()."
+        raise ValueError(message(f"what {argument} draws", got, f"{dtype}{list(shape)}", remedy))
+    return jnp.asarray(p)
 
 
 def _check_input(x: Any) -> None:

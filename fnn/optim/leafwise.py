@@ -23,13 +23,15 @@ Rule = Callable[..., Sequence[Any]]
 
 
 def check_learning_rate(learning_rate: LearningRate) -> None:
-    """Refuses a learning rate that is neither a schedule nor one finite number >= 0.
+    """Refuses a learning rate that is neither one finite number >= 0 nor a schedule that starts with one.
 
     Example:
         >>> check_learning_rate(0.1)
     """
-    if not callable(learning_rate):
-        check_scalar("learning_rate", learning_rate, 0, remedy="Give a number, a traced scalar or an Optax schedule.")
+    rate, remedy = learning_rate, "Give a number, a traced scalar or an Optax schedule."
+    if callable(learning_rate):
+        rate, remedy = learning_rate(no_updates()), "It is the schedule's rate at step 0."
+    check_scalar("learning_rate", rate, 0, remedy=remedy)
 
 
 def rate_at(learning_rate: LearningRate, count: Array) -> Scalar:

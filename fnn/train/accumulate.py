@@ -1,5 +1,6 @@
 """Gradients of a batch as the sum over its micro-batches."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.data import WeightedBatch
-from fnn.errors import message
+from fnn.errors import concrete, message, values_behind
 from fnn.optim.leafwise import accumulators
+from fnn.train.supervised import batch_parts
 from fnn.typing import Array, Batch, Key, Params, State
 
 Backward = Callable[[Params, State, Batch, Key | None], Any]
@@ -37,12 +39,14 @@ def accumulated(backward: Backward, parts: int, *, weighted: bool) -> Backward:
     """
 
     def whole(params: Params, state: State, batch: Batch, key: Key | None) -> Any:
+        targets = concrete(batch_parts(batch)[1]) if weighted else None
         micro, shares = _cut(batch, parts, weighted)
 
         def one(carry: tuple[State, Params], numbered: tuple[Array, Batch, Array]) -> tuple[Any, Any]:
             (state, total), (number, part, share) = carry, numbered
             noise = None if key is None else jax.random.fold_in(key, number)
-            (loss, (state, metrics)), grads = backward(params, state, part, noise)
+            with contextlib.nullcontext() if targets is None else values_behind(part.y, targets):
+                (loss, (state, metrics)), grads = backward(params, state, part, noise)
             total = jax.tree.map(lambda sum_, g: sum_ + (share * g).astype(sum_.dtype), total, grads)
             return (state, total), jax.tree.map(lambda a: share * a, (loss, metrics))
 
@@ -55,7 +59,10 @@ def accumulated(backward: Backward, parts: int, *, weighted: bool) -> Backward:
 
 
 def _cut(batch: Batch, parts: int, weighted: bool) -> tuple[Batch, Array]:
-    examples = len(jax.tree.leaves(batch)[0])
+    sizes = {np.shape(a)[:1] for a in jax.tree.leaves(batch)}
+    if len(sizes) != 1 or sizes & {(), (0,)}:
+        raise ValueError(message("batch", f"leading axes {sorted(sizes)}", "one leading axis, that of the examples"))
+    ((examples,),) = sizes
     if parts > examples:
         raise ValueError(message("accumulate", parts, f"at most the {examples} examples of a batch"))
     if examples % parts and not weighted:

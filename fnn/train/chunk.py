@@ -22,12 +22,13 @@ class Carry(NamedTuple):
     Attributes:
         state: the training state.
         sums: of this epoch so far, each metric times the examples that it was taken over.
-        history: each metric by name, one entry an epoch, NaN for those to come.
+        history: each metric by name, one entry an epoch, 0 for those to come.
         best: the state of least validation loss; None without validation.
         best_loss: that loss.
         waited: epochs since then.
         stopped: whether patience has run out.
-        broken: the first step whose loss or gradient was not finite, or -1.
+        broken: the first step whose loss or gradient was not finite, or after which the validation loss was
+            not; -1 without one.
     """
 
     state: TrainState
@@ -67,7 +68,7 @@ def first_carry(state: TrainState, epochs: int, training: Sequence[str], validat
     return Carry(
         state=state,
         sums={name: jnp.zeros((), dtype) for name in training},
-        history={name: jnp.full(epochs, jnp.nan, dtype) for name in names},
+        history={name: jnp.zeros(epochs, dtype) for name in names},
         best=jax.tree.map(lambda a: jnp.array(a, copy=True), state) if validation else None,
         best_loss=jnp.array(jnp.inf, dtype),
         waited=jnp.zeros((), jnp.int32),
@@ -156,6 +157,7 @@ def _recorded(carry: Carry, row: Metrics, plan: Plan, patience: int | None) -> C
     return carry._replace(
         best=jax.tree.map(lambda new, old: jnp.where(better, new, old), carry.state, carry.best),
         best_loss=jnp.where(better, loss, carry.best_loss),
+        broken=jnp.where(jnp.isfinite(loss), carry.broken, carry.state.step - 1),
         waited=waited,
         stopped=jnp.array(False) if patience is None else waited >= patience,
     )

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.data import Dataset, check_dataset
-from fnn.errors import message
-from fnn.train.state import TrainState, check_network
+from fnn.errors import check_array, message
+from fnn.train.state import TrainState, check_network, check_state
 from fnn.train.supervised import check_metrics
 from fnn.typing import Array, Metric, Metrics
 
@@ -48,6 +48,7 @@ def make_eval(net: Any, metrics: Mapping[str, Metric]) -> Callable[[TrainState, 
         raise ValueError(message("metrics", "none", "at least one function by name", remedy))
 
     def evaluate(state: TrainState, data: Dataset) -> Metrics:
+        check_state(state)
         data = check_dataset(data)
         outputs = _outputs(net, state, jnp.asarray(data.x))
         return {name: _reduced(name, metric(outputs, data.y), len(data.x)) for name, metric in metrics.items()}
@@ -70,8 +71,8 @@ def _outputs(net: Any, state: TrainState, x: Array) -> Array:
 
 
 def _reduced(name: str, values: Any, examples: int) -> Array:
-    if not isinstance(values, jax.Array):
-        raise TypeError(message(f"result of {name}", f"a {type(values).__name__}", "an array"))
+    check_array(f"result of {name}", values)
+    values = jnp.asarray(values)
     if values.shape != (examples,):
         return values
     return jnp.mean(values.astype(jnp.promote_types(values.dtype, jnp.float32)))

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from fnn.data import Dataset, check_dataset, steps_per_epoch
-from fnn.errors import NonFiniteError, check_count, message
+from fnn.errors import NonFiniteError, check_count, is_traced, message
 from fnn.train.chunk import Carry, first_carry, make_advance
 from fnn.train.progress import Reporter, reporter_for
 from fnn.train.run import Plan
@@ -85,7 +85,8 @@ def fit(
     Raises:
         ValueError: bad data, numbers out of range, or labels that the loss refuses: before anything compiles.
         TypeError: an argument of the wrong kind.
-        NonFiniteError: the loss or gradient became NaN or infinite; its `result` is what there was.
+        NonFiniteError: the loss, the gradient, the validation loss or the last parameters became NaN or
+            infinite; its `result` is what there was.
 
     Example:
         >>> x = jnp.linspace(-1.0, 1.0, 64)[:, None]
@@ -94,6 +95,9 @@ def fit(
         >>> result.history["loss"].shape, bool(result.history["loss"][-1] < 1e-3)
         ((200,), True)
     """
+    if is_traced((key, data, validation, jnp.zeros(()))):
+        remedy = "Inside jit, vmap or grad use fnn.train.run, which is pure."
+        raise TypeError(message("fit", "a trace around it", "a call from the host", remedy))
     check_count("epochs", epochs)
     if patience is not None:
         check_count("patience", patience)
@@ -159,12 +163,15 @@ def _result(carry: Carry, plan: Plan) -> FitResult:
     result = FitResult(carry.state, carry.state if carry.best is None else carry.best, history)
     broken = int(carry.broken)
     if broken < 0:
-        return result
+        if all(np.isfinite(np.asarray(w).astype(complex)).all() for w in jax.tree.leaves(carry.state.params)):
+            return result
+        broken = int(carry.state.step) - 1
     where = f"step {broken} (epoch {broken // plan.steps}, batch {broken % plan.steps}; all counted from 0)"
+    holds = "the last state" if carry.best is None else "the best state until then"
     raise NonFiniteError(
-        f"training: the loss or the gradient is not a finite number at {where}. "
+        f"training: the loss, the gradient, the validation loss or a parameter is not a finite number at {where}. "
         "Lower the learning rate, clip the gradient (clip_norm=1.0), or look for labels out of range; "
-        "error.result holds the history and the best state until then.",
+        f"error.result holds the history and {holds}.",
         result,
     )
 

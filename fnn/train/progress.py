@@ -4,6 +4,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from fnn.errors import message
+
 
 class Reporter:
     """Keeps the times of a fit and shows nothing; a subclass shows what it likes.
@@ -22,9 +24,8 @@ class Reporter:
         (True, True)
     """
 
-    def __init__(self) -> None:
-        self.compile_seconds = 0.0
-        self.train_seconds = 0.0
+    compile_seconds = 0.0
+    train_seconds = 0.0
 
     def start(self, epochs: int, steps: int) -> None:
         """The fit begins: so many epochs of so many steps."""
@@ -44,7 +45,6 @@ class Bar(Reporter):
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self._epochs, self._steps = 0, 1
         self._bar: Any = None
         self._task: Any = None
@@ -90,4 +90,6 @@ def reporter_for(progress: bool | Reporter) -> Reporter:
     """
     if isinstance(progress, Reporter):
         return progress
+    if not isinstance(progress, bool):
+        raise TypeError(message("progress", progress, "True, False or a Reporter", "Such as fnn.train.Bar()."))
     return Bar() if progress and sys.stdout.isatty() else Reporter()

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from fnn.data import Dataset, check_dataset, epoch_order, steps_per_epoch, take
 from fnn.errors import check_callable, check_count, concrete, message, values_behind
-from fnn.train.state import TrainState
+from fnn.train.state import TrainState, check_state
 from fnn.train.step import Step
 from fnn.train.supervised import heeds_weights
 from fnn.typing import Array, History, Metrics
@@ -133,10 +133,7 @@ def check_epoch_start(state: TrainState, plan: Plan) -> None:
         >>> state = TrainState(jnp.array(4), {}, {}, (), jax.random.key(0))
         >>> check_epoch_start(state, Plan(4, 2, 2, False))
     """
-    if not isinstance(state, TrainState):
-        raise TypeError(
-            message("state", f"a {type(state).__name__}", "a TrainState", "Make one: fnn.train.init_state.")
-        )
+    check_state(state)
     known = concrete(state.step)
     if known is not None and known.ndim == 0 and int(known) % plan.steps:
         got = f"{int(known)} steps, in the middle of an epoch of {plan.steps}"

@@ -49,13 +49,39 @@ def init_state(key: Key, net: Any, tx: optax.GradientTransformation, x: Any) -> 
     """
     check_key("key", key)
     check_network(net)
+    check_optimizer(tx)
     check_array("x", x)
     shaped = jax.ShapeDtypeStruct(jnp.shape(x), jax.dtypes.canonicalize_dtype(x.dtype))
     params, model_state = net.init(keys.for_init(key), shaped)
     check_trainable("params", params)
     # Copies, so that the state may be donated while the caller's own arrays live on.
-    key, params, model_state = jax.tree.map(lambda a: jnp.array(a, copy=True), (key, params, model_state))
-    return TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(params), key)
+    state = TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(params), key)
+    return jax.tree.map(lambda a: jnp.array(a, copy=True), state)
+
+
+def check_optimizer(tx: Any) -> None:
+    """Refuses what is not a gradient transformation, and says how to make one of it.
+
+    Example:
+        >>> check_optimizer(fnn.optim.sgd(0.1))
+    """
+    if callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None)):
+        return
+    name = getattr(tx, "__name__", None)
+    remedy = f"Call it: {name}(1e-3)." if callable(tx) and name else "Such as fnn.optim.adam(1e-3)."
+    got = f"the function {name}" if callable(tx) and name else f"a {type(tx).__name__}"
+    raise TypeError(message("tx", got, "an Optax gradient transformation", remedy))
+
+
+def check_state(state: Any) -> None:
+    """Refuses what is not a `TrainState`.
+
+    Example:
+        >>> check_state(TrainState(jnp.array(0), {}, {}, (), jax.random.key(0)))
+    """
+    if not isinstance(state, TrainState):
+        remedy = "Make one: fnn.train.init_state. Of a FitResult give .state or .best."
+        raise TypeError(message("state", f"a {type(state).__name__}", "a TrainState", remedy))
 
 
 def check_network(net: Any) -> None:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from fnn import keys
-from fnn.errors import check_callable, check_count, check_scalar
+from fnn.errors import check_callable, check_count, check_scalar, message
 from fnn.optim.leafwise import one_more
 from fnn.train.accumulate import accumulated
-from fnn.train.state import TrainState
+from fnn.train.state import TrainState, check_optimizer, check_state
 from fnn.train.supervised import heeds_weights, takes_weights
 from fnn.tree import global_norm
 from fnn.typing import Batch, LossFn, Metrics, Params, Scalar
@@ -55,6 +55,7 @@ def make_step(
     algorithm 1.
     """
     check_callable("loss_fn", loss_fn, "a function (params, state, batch, key)", "Make one: supervised(net, loss).")
+    check_optimizer(tx)
     check_count("accumulate", accumulate)
     if clip_norm is not None:
         check_scalar("clip_norm", clip_norm, 0, open_low=True)
@@ -63,8 +64,13 @@ def make_step(
         backward = accumulated(backward, accumulate, weighted=heeds_weights(loss_fn))
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        check_state(state)
         noise = keys.for_step(state.key, state.step)
         (loss, (model_state, metrics)), grads = backward(state.params, state.model_state, batch, noise)
+        if taken := {"loss", "grad_norm"} & set(metrics):
+            raise ValueError(
+                message("metrics of loss_fn", f"the name {taken.pop()!r}", "another one: make_step gives it")
+            )
         norm = global_norm(grads)
         updates, opt_state = tx.update(_clip(grads, norm, clip_norm), state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

@@ -7,7 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.errors import check_array, check_callable, check_scalar, is_zero, message
+from fnn.errors import (
+    check_array,
+    check_callable,
+    check_floating,
+    check_scalar,
+    check_shape,
+    check_values,
+    is_zero,
+    message,
+)
 from fnn.train.state import check_network
 from fnn.tree import weight_mask
 from fnn.typing import Array, Batch, Key, Loss, LossFn, Metric, Metrics, Params, Scalar, State
@@ -59,14 +68,14 @@ def supervised(
     named = check_metrics(metrics)
 
     def loss_fn(params: Params, state: State, batch: Batch, key: Key | None) -> tuple[Array, tuple[State, Metrics]]:
-        x, y, weight = _parts(batch)
+        x, y, weight = batch_parts(batch)
         outputs, state = net.apply(params, state, x, train=True, key=key)
-        means = {
-            name: weighted_mean(name, function(outputs, y), weight, len(x))
-            for name, function in {"loss": loss, **named}.items()
-        }
-        objective = means.pop("loss") + _penalty(params, l2, jnp.square) + _penalty(params, l1, jnp.abs)
-        return objective, (state, means)
+        values = loss(outputs, y)
+        check_floating("result of loss", values, "It needs a gradient; what has none goes into metrics.")
+        mean = weighted_mean("loss", values, weight, len(x))
+        objective = mean + _penalty(params, l2, jnp.square) + _penalty(params, l1, jnp.abs)
+        measures = {name: weighted_mean(name, f(outputs, y), weight, len(x)) for name, f in named.items()}
+        return objective, (state, measures)
 
     return takes_weights(loss_fn)
 
@@ -107,9 +116,12 @@ def check_metrics(metrics: Mapping[str, Metric] | None, taken: Collection[str] =
         remedy = 'Name each one: {"accuracy": fnn.metrics.accuracy}.'
         raise TypeError(message("metrics", f"a {type(metrics).__name__}", "a mapping from names to functions", remedy))
     for name, function in metrics.items():
+        if not isinstance(name, str):
+            raise TypeError(message("metrics", f"the name {name!r}", "names that are strings"))
         check_callable(f"metrics['{name}']", function, "a function (outputs, targets) -> one value per example")
-        if name in taken:
-            raise ValueError(message("metrics", f"the name '{name}'", f"a name other than {' and '.join(taken)}"))
+        if taken and (name in taken or name.startswith("val_")):
+            expected = f"a name other than {', '.join(taken)} and val_..."
+            raise ValueError(message("metrics", f"the name '{name}'", expected, "The run reports those itself."))
     return metrics
 
 
@@ -131,7 +143,13 @@ def weighted_mean(name: str, values: Any, weight: Array | None, examples: int) -
     return jnp.sum(weight * values) / jnp.maximum(jnp.sum(weight), jnp.finfo(values.dtype).tiny)
 
 
-def _parts(batch: Batch) -> tuple[Array, Array, Array | None]:
+def batch_parts(batch: Batch) -> tuple[Array, Array, Array | None]:
+    """Refuses what is not a batch of examples, and returns x, y and, of a weighted one, weight.
+
+    Example:
+        >>> batch_parts((jnp.ones((2, 3)), jnp.ones(2)))[2] is None
+        True
+    """
     if not isinstance(batch, tuple) or len(batch) not in (2, 3):
         got = f"a {type(batch).__name__}"
         raise TypeError(message("batch", got, "a Dataset (x, y)", "Make one: fnn.data.Dataset(x, y)."))
@@ -141,7 +159,11 @@ def _parts(batch: Batch) -> tuple[Array, Array, Array | None]:
     if len(sizes) != 1 or sizes & {(), (0,)}:
         got = f"shapes {', '.join(str(np.shape(array)) for array in batch)}"
         raise ValueError(message("batch", got, "as many targets as examples, at least one"))
-    return batch[0], batch[1], batch[2] if len(batch) == 3 else None
+    x, y, weight = batch[0], batch[1], batch[2] if len(batch) == 3 else None
+    if weight is not None:
+        check_shape("batch.weight", weight, (len(x),), "One weight an example.")
+        check_values("batch.weight", weight, lambda known: (known >= 0) & np.isfinite(known), "finite numbers >= 0")
+    return x, y, weight
 
 
 def _penalty(params: Params, strength: Scalar, measure: Callable[[Array], Array]) -> Any:

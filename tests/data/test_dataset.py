@@ -51,6 +51,12 @@ def test_whole_numbers_pass(x: np.ndarray) -> None:
             ValueError,
             r"data\.x: got -inf at row 1, index \(1, 1\) \(2 bad rows\)",
         ),
+        ((np.array([["a"], ["b"], ["c"]], object), Y), TypeError, r"data\.x: got dtype object, expected numbers"),
+        ((X, np.array(["a", "b", "c"])), TypeError, r"data\.y: got dtype <U1, expected numbers\. Make them numbers"),
+        (Splits(Dataset(jnp.asarray(X), Y), Dataset(X, Y)), TypeError, r"data: got Splits, .* \.train or \.test"),
+        # What float32 and int32 would silently make of them: infinity, and class 1.
+        ((_with(X.astype(float), (1, 0), 1e39), Y), ValueError, r"data\.x: got 1e\+39 at row 1.* numbers that float32"),
+        ((X, np.array([0, 2**32 + 1, 1])), ValueError, r"data\.y: got 4294967297 at row 1 .* numbers that int32 holds"),
         ((X, _with(Y.astype(float), 2, np.nan)), ValueError, r"data\.y: got nan at row 2"),
         ((jnp.asarray(_with(X, (2, 1), np.inf)), Y), ValueError, r"data\.x: got inf at row 2"),
     ],

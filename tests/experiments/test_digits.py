@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fnn
-from experiments.common import Options, console, figures, network, optimizer
+from experiments.common import Options, command, console, figures, network, optimizer
 from experiments.digits import DEFAULTS, fit_seeds, main
 
 ROOT = Path(__file__).parents[2]
@@ -102,3 +102,24 @@ def test_help_shows_every_option() -> None:
     assert done.returncode == 0, done.stderr
     for field in fields(Options):
         assert re.search(rf"--{field.name.replace('_', '-')}\b", done.stdout), field.name
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (["--epochs", "0"], "error: epochs: got 0, expected an integer >= 1."),
+        (["--seeds", "-2"], "error: seeds: got -2, expected an integer >= 1."),
+        (["--seed", "5000000000"], "error: seed: got 5000000000, expected a number in [0, 2.14748e+09)."),
+        (["--learning-rate", "-1"], "error: learning_rate: got -1.0, expected a finite number >= 0."),
+        (["--activation", "rleu"], "error: activation: got 'rleu', expected one of"),
+        (["--dropout", "1"], "error: rate: got 1.0, expected a number in [0, 1)."),
+        (["--optimizer", "sgd", "--convention", "paper"], "error: convention: got paper, expected none with sgd."),
+        (["--out", __file__], "error: [Errno 17] File exists"),
+    ],
+    ids=lambda given: "-".join(given) if isinstance(given, list) else None,
+)
+def test_a_wrong_option_is_one_line(given: list[str], line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["digits", *given])
+    with pytest.raises(SystemExit) as ended:
+        command(main, Options, default=DEFAULTS)
+    assert str(ended.value.code).startswith(line)

@@ -226,3 +226,18 @@ def test_a_bias_that_the_layer_does_not_have() -> None:
 def test_a_legacy_key() -> None:
     with pytest.raises(TypeError, match=r"^key: got a legacy uint32 key, expected one typed key\."):
         dense(2).init(jax.random.key_data(KEY), X)
+
+
+@pytest.mark.parametrize(
+    ("draw", "got"),
+    [
+        (lambda key, shape, dtype: jnp.ones(3), r"float32\[3\]"),
+        (lambda key, shape, dtype: jnp.ones(shape, int), r"int32\[2, 4\]"),
+        (lambda key, shape, dtype: np.ones(shape), r"float64\[2, 4\]"),
+        (jax.nn.initializers.he_normal, "a function"),
+    ],
+)
+def test_an_initializer_draws_what_it_is_asked_for(draw: Any, got: str) -> None:
+    match = rf"^what w_init draws: got {got}, expected float32\[2, 4\]\. An initializer draws: \(key, shape, dtype\)"
+    with pytest.raises(ValueError, match=match):
+        dense(4, w_init=draw).init(jax.random.key(0), jnp.ones((1, 2)))

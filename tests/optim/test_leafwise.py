@@ -123,8 +123,19 @@ def test_a_schedule_gives_one_number() -> None:
         rate_at(lambda _: jnp.ones(1), no_updates())
 
 
-def test_a_schedule_is_not_called_early() -> None:
-    check_learning_rate(lambda _: 1 / 0)
+@pytest.mark.parametrize(
+    ("start", "error", "match"),
+    [
+        (-1.0, ValueError, r"got -1.0, expected a finite number >= 0\. It is the schedule's rate at step 0\."),
+        (np.nan, ValueError, "got nan, expected a finite number >= 0"),
+        (None, TypeError, "got None, expected a finite number >= 0"),
+        (np.zeros(2), ValueError, r"got an array of shape \(2,\)"),
+    ],
+)
+def test_a_schedule_starts_with_a_rate(start: Any, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=rf"^learning_rate: {match}"):
+        check_learning_rate(lambda _: start)
+    check_learning_rate(lambda t: 0.1 + t)
 
 
 def test_decay_needs_params() -> None:

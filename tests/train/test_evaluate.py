@@ -75,7 +75,7 @@ def test_wrong_data() -> None:
         evaluate(STATE, Dataset(jnp.zeros((0, 4)), jnp.zeros(0, int)))
     with pytest.raises(ValueError, match=r"data.x: got nan at row 1"):
         evaluate(STATE, Dataset(jnp.array([[0.0] * 4, [jnp.nan] * 4]), jnp.zeros(2, int)))
-    with pytest.raises(TypeError, match=r"result of a: got a float, expected an array"):
+    with pytest.raises(TypeError, match=r"result of a: got 1.0, expected an array"):
         make_eval(NET, {"a": lambda *_: 1.0})(STATE, examples(3))  # pyright: ignore[reportArgumentType]
 
 
@@ -84,3 +84,16 @@ def test_evaluation_changes_nothing() -> None:
     make_eval(NET, {"accuracy": fnn.metrics.accuracy})(STATE, examples(5))
     chex.assert_trees_all_equal(before, jax.tree.map(np.array, STATE._replace(key=())))
     assert isinstance(STATE, TrainState)
+
+
+def test_a_metric_may_compute_with_numpy() -> None:
+    metrics: Any = {"zeros": lambda outputs, y: np.zeros(len(y)), "three": lambda *_: np.float32(3)}
+    evaluate = make_eval(NET, metrics)
+    measures = evaluate(STATE, examples(5))
+    assert (float(measures["zeros"]), float(measures["three"])) == (0, 3)
+
+
+def test_a_result_is_no_state() -> None:
+    wrong: Any = (STATE, STATE, {})
+    with pytest.raises(TypeError, match=r"^state: got a tuple, expected a TrainState\. .* give \.state or \.best"):
+        make_eval(NET, {"accuracy": fnn.metrics.accuracy})(wrong, examples(3))

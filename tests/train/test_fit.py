@@ -6,6 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import fnn
@@ -47,7 +48,7 @@ def test_fit_equals_run() -> None:
 
 def test_how_the_steps_are_cut_into_calls_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fit(validation=examples(10, 2))
-    monkeypatch.setattr("fnn.train.fit._next_chunk", lambda steps, seconds: 1)  # noqa: ARG005
+    monkeypatch.setattr("fnn.train.fit._next_chunk", lambda steps, seconds: 1)
     cut = fit(validation=examples(10, 2))
     chex.assert_trees_all_equal(whole.state._replace(key=()), cut.state._replace(key=()))
     chex.assert_trees_all_equal(whole.history, cut.history)
@@ -192,3 +193,45 @@ def test_wrong_calls_fail_before_anything_compiles(
     monkeypatch.setattr(jax.stages.Lowered, "compile", never)
     with pytest.raises(error, match=match):
         fit(**changes)
+
+
+def test_labels_are_checked_before_compiling_with_accumulation_too() -> None:
+    data = examples(26)
+    with pytest.raises(ValueError, match=r"^labels: got 3 at row"):
+        fit(Dataset(data.x, data.y + 1), accumulate=2)
+
+
+def test_a_validation_loss_that_is_not_finite_ends_it() -> None:
+    def nan_in_evaluation(outputs: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.where(len(y) == 5, jnp.nan, LOSS(outputs, y))
+
+    with pytest.raises(NonFiniteError, match=r"the validation loss .* at step 3 .*the best state until then") as caught:
+        fit(loss=nan_in_evaluation, validation=examples(5))
+    assert caught.value.result.history["val_loss"].shape == (1,)
+
+
+def test_a_last_update_that_overflows_is_found() -> None:
+    x = jnp.ones((4, 1))
+    settings: dict[str, Any] = {"key": KEY, "epochs": 1, "batch_size": 4, "progress": False}
+    with pytest.raises(NonFiniteError, match=r"a parameter is not a finite number at step 0 .*the last state"):
+        fnn.fit(fnn.nn.mlp([1]), fnn.losses.squared_error, fnn.optim.sgd(3e38), Dataset(x, 9 * x), **settings)
+
+
+def test_fit_is_the_hosts_side() -> None:
+    match = r"^fit: got a trace around it, expected a call from the host\. Inside jit, vmap or grad use fnn.train.run"
+    with pytest.raises(TypeError, match=match):
+        jax.jit(lambda: fit().history["loss"])()
+    with pytest.raises(TypeError, match=match):
+        jax.vmap(lambda key: fit(key=key).history["loss"])(jax.random.split(KEY, 2))
+
+
+def test_fit_works_where_nan_is_hunted() -> None:
+    with jax.debug_nans(True):
+        assert fit(epochs=1).history["loss"].shape == (1,)
+
+
+def test_a_rate_that_is_negative_in_a_schedule() -> None:
+    with pytest.raises(
+        ValueError, match=r"^learning_rate: got .*-1.*, expected a finite number >= 0\. It is the sched"
+    ):
+        fnn.optim.sgd(optax.cosine_decay_schedule(-1.0, 10))

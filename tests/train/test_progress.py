@@ -1,9 +1,12 @@
 """What a fit tells while it runs."""
 
 import sys
+from typing import Any
 
+import jax
 import pytest
 
+import fnn
 from fnn.train import Bar, Reporter
 from fnn.train.progress import reporter_for
 
@@ -33,3 +36,25 @@ def test_bar_shows_epoch_speed_and_metrics(capsys: pytest.CaptureFixture[str]) -
     assert "val_accuracy 0.875" in out
     assert "grad_norm" not in out
     assert "done" in out
+
+
+@pytest.mark.parametrize("progress", [Bar, print, "yes", 1, None])
+def test_what_is_no_reporter_is_refused(progress: Any) -> None:
+    with pytest.raises(TypeError, match=r"^progress: got .*, expected True, False or a Reporter"):
+        reporter_for(progress)
+
+
+def test_a_reporter_needs_no_init() -> None:
+    class Mine(Reporter):
+        def __init__(self) -> None:
+            self.steps: list[int] = []
+
+        def update(self, step: int, metrics: Any) -> None:
+            self.steps.append(step)
+
+    data, reporter = fnn.data.coffee(), Mine()
+    net, loss = fnn.nn.mlp([4]), fnn.losses.softmax_cross_entropy
+    tx = fnn.optim.sgd(0.1)
+    fnn.fit(net, loss, tx, data, key=jax.random.key(0), epochs=2, batch_size=2, progress=reporter)
+    assert reporter.steps[-1] == 4
+    assert reporter.train_seconds > 0

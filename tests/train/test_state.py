@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import fnn
@@ -41,7 +42,7 @@ def test_vmaps_over_keys_and_runs_abstractly() -> None:
 
 def test_state_may_be_donated_while_the_callers_arrays_live() -> None:
     w = jnp.ones((3, 1))
-    net = fnn.nn.Layer("fixed", lambda key, x: ({"w": w}, {}), NET.apply)  # noqa: ARG005
+    net = fnn.nn.Layer("fixed", lambda key, x: ({"w": w}, {}), NET.apply)
     state = init_state(KEY, net, TX, jnp.zeros((1, 3)))
     buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves((state.params, state.opt_state))]
     assert len(set(buffers)) == len(buffers)
@@ -65,7 +66,7 @@ def test_wrong_keys(key: Any, error: type[Exception], match: str) -> None:
 
 
 def test_integer_parameters_are_named() -> None:
-    net = fnn.nn.Layer("count", lambda key, x: ({"n": jnp.zeros(2, int)}, {}), NET.apply)  # noqa: ARG005
+    net = fnn.nn.Layer("count", lambda key, x: ({"n": jnp.zeros(2, int)}, {}), NET.apply)
     with pytest.raises(TypeError, match=r"params leaf 'n': got dtype int32"):
         init_state(KEY, net, TX, jnp.zeros((1, 3)))
 
@@ -85,3 +86,28 @@ def test_is_a_pytree_of_arrays_alone() -> None:
     state = init_state(KEY, NET, TX, jnp.zeros((1, 3)))
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
     assert isinstance(jax.tree.map(lambda a: a, state), TrainState)
+
+
+@pytest.mark.parametrize(
+    ("tx", "match"),
+    [
+        (fnn.optim.adam, r"got the function adam, expected an Optax gradient transformation\. Call it: adam\(1e-3\)\."),
+        (0.1, r"got a float, expected an Optax gradient transformation\. Such as"),
+        ("adam", r"got a str, expected an Optax"),
+    ],
+)
+def test_what_is_no_optimizer_is_refused(tx: Any, match: str) -> None:
+    with pytest.raises(TypeError, match=f"^tx: {match}"):
+        init_state(KEY, NET, tx, jnp.zeros((1, 3)))
+    with pytest.raises(TypeError, match=f"^tx: {match}"):
+        fnn.train.make_step(fnn.train.supervised(NET, fnn.losses.squared_error), tx)
+
+
+def test_the_state_shares_no_array_with_anything() -> None:
+    key, noise = jax.random.key(0), jax.random.key(1)
+    state = init_state(
+        key, NET, optax.chain(optax.noisy_sgd(0.1, key=noise), optax.contrib.dog(0.1)), jnp.zeros((1, 3))
+    )
+    jax.jit(lambda s: s, donate_argnums=0)(state)
+    jax.random.normal(key)
+    jax.random.normal(noise)

@@ -141,3 +141,37 @@ def test_wrong_arguments(arguments: dict[str, Any], error: type[Exception], matc
 def test_more_parts_than_examples() -> None:
     with pytest.raises(ValueError, match=r"accumulate: got 13, expected at most the 12 examples"):
         make_step(LOSS_FN, TX, accumulate=13)(start(), DATA)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    ("batch", "error", "match"),
+    [
+        ((X, DATA.y[:3]), ValueError, r"batch: got shapes \(12, 5\), \(3,\)"),
+        ((X, DATA.y, DATA.y, DATA.y), TypeError, r"batch: got a tuple, expected a Dataset"),
+        ([X, DATA.y], TypeError, r"batch: got a list, expected a Dataset"),
+        (WeightedBatch(X, DATA.y, jnp.ones((12, 1))), ValueError, r"batch\.weight: got shape \(12, 1\)"),
+        ((X, DATA.y + 2), ValueError, r"labels: got 3 at row"),
+    ],
+)
+def test_wrong_batches_are_refused_with_and_without_accumulation(
+    accumulate: int, batch: Any, error: type[Exception], match: str
+) -> None:
+    step = make_step(LOSS_FN, TX, accumulate=accumulate)
+    with pytest.raises(error, match=f"^{match}"):
+        step(start(), batch)
+
+
+def test_a_step_of_ones_own_names_no_loss_twice() -> None:
+    def loss_fn(params: Any, state: Any, batch: Any, key: Any) -> Any:
+        loss = jnp.mean(params["dense_0"]["w"] ** 2)
+        return loss, (state, {"loss": loss})
+
+    with pytest.raises(ValueError, match=r"^metrics of loss_fn: got the name 'loss', expected another one"):
+        make_step(loss_fn, TX)(start(), DATA)
+
+
+def test_a_step_takes_a_state_first() -> None:
+    wrong: Any = DATA
+    with pytest.raises(TypeError, match=r"^state: got a Dataset, expected a TrainState"):
+        make_step(LOSS_FN, TX)(wrong, DATA)

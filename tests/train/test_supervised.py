@@ -107,3 +107,27 @@ def test_wrong_batches(batch: Any, error: type[Exception], match: str) -> None:
 def test_loss_must_give_one_value_per_example(loss: Any) -> None:
     with pytest.raises(ValueError, match=r"result of loss: got shape .*, expected shape \(3,\)"):
         supervised(NET, loss)(PARAMS, {}, (X, Y), None)
+
+
+@pytest.mark.parametrize(
+    ("weight", "match"),
+    [
+        (jnp.ones((3, 1)), r"batch\.weight: got shape \(3, 1\), expected shape \(3,\)\. One weight an example\."),
+        (jnp.array([1.0, -1.0, 1.0]), r"batch\.weight: got -1.0 at row 1 .* finite numbers >= 0"),
+        (jnp.array([1.0, np.nan, 1.0]), r"batch\.weight: got nan at row 1"),
+    ],
+)
+def test_weights_that_are_refused(weight: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=f"^{match}"):
+        supervised(NET, fnn.losses.squared_error)(PARAMS, {}, WeightedBatch(X, Y, weight), None)
+
+
+def test_a_loss_needs_a_gradient() -> None:
+    with pytest.raises(TypeError, match=r"^result of loss: got dtype bool, expected floating-point numbers\."):
+        supervised(NET, lambda outputs, y: (outputs > y)[:, 0])(PARAMS, {}, (X, Y), None)
+
+
+@pytest.mark.parametrize(("name", "error"), [("val_error", ValueError), ("val_loss", ValueError), (3, TypeError)])
+def test_names_of_metrics_that_are_refused(name: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^metrics: got the name"):
+        supervised(NET, fnn.losses.squared_error, metrics={name: fnn.losses.absolute_error})
