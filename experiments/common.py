@@ -37,7 +37,7 @@ class Options:
     optimizer: Literal["sgd", "momentum", "rmsprop", "adagrad", "adam"] = "adam"
     """The update rule."""
     convention: str | None = None
-    """Whose definition of the rule: lecture (momentum only) or paper; by default the rule's own."""
+    """Whose definition of the rule: paper, optax, torch, keras, lecture (momentum), tf1 (rmsprop); else its own."""
     learning_rate: float = 3e-3
     """The learning rate, of the first step where there is a schedule."""
     schedule: Literal["constant", "cosine"] = "cosine"

@@ -5,7 +5,9 @@ They chain, mask, clip and schedule with Optax's own tools.
 
 from fnn.optim.adagrad import AdagradState, adagrad
 from fnn.optim.adam import AdamState, adam
-from fnn.optim.conventions import Convention, convention, conventions
+from fnn.optim.conventions import convention, conventions
+from fnn.optim.formula import Convention
+from fnn.optim.hyperparams import HyperparamsState, hyperparams_of, with_hyperparams
 from fnn.optim.momentum import MomentumState, momentum
 from fnn.optim.rmsprop import RmspropState, rmsprop
 from fnn.optim.sgd import SgdState, sgd
@@ -14,6 +16,7 @@ __all__ = [
     "AdagradState",
     "AdamState",
     "Convention",
+    "HyperparamsState",
     "MomentumState",
     "RmspropState",
     "SgdState",
@@ -21,7 +24,9 @@ __all__ = [
     "adam",
     "convention",
     "conventions",
+    "hyperparams_of",
     "momentum",
     "rmsprop",
     "sgd",
+    "with_hyperparams",
 ]

@@ -1,11 +1,12 @@
 """Adam."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import optax
 
-from fnn.errors import check_scalar, check_trainable, is_zero
-from fnn.optim.conventions import convention as find
+from fnn.errors import check_flag, check_scalar, check_trainable, is_zero
+from fnn.optim.conventions import settle
 from fnn.optim.leafwise import (
     Numbers,
     accumulators,
@@ -24,11 +25,19 @@ from fnn.typing import Array, LearningRate, Params, Scalar
 
 
 class AdamState(NamedTuple):
-    """How many updates there were, and the averages m of g and v of |g|^2, shaped like the parameters."""
+    """How many updates there were, and trees shaped like the parameters.
+
+    Attributes:
+        count: the number of updates.
+        m: the average of g.
+        v: the average of |g|^2.
+        v_max: the largest v so far; None without `amsgrad`.
+    """
 
     count: Array  # pyright: ignore[reportIncompatibleMethodOverride]
     m: Params
     v: Params
+    v_max: Params | None
 
 
 def adam(
@@ -38,21 +47,27 @@ def adam(
     eps: Scalar | None = None,
     *,
     weight_decay: Scalar = 0.0,
+    decoupled: bool | None = None,
+    amsgrad: bool = False,
     convention: str = "paper",
 ) -> optax.GradientTransformation:
     """Adam: `w <- w - lr m_hat / (sqrt(v_hat) + eps)`, with bias-corrected averages of g and g^2.
 
     `m <- b1 m + (1 - b1) g`, `v <- b2 v + (1 - b2) g^2`, `m_hat = m / (1 - b1^t)`,
-    `v_hat = v / (1 - b2^t)`, t from 1.
+    `v_hat = v / (1 - b2^t)`, t from 1. `fnn.optim.convention(name, "adam")` prints each convention's form.
 
     Args:
         learning_rate: lr, a number >= 0, a traced scalar, or an Optax schedule of the step from 0.
         b1: the share of m that stays, in [0, 1).
         b2: the share of v that stays, in [0, 1).
-        eps: keeps the quotient finite, > 0; None is the convention's (1e-8).
-        weight_decay: decoupled, `w <- w - lr weight_decay w` beside the step (AdamW), >= 0; it
-            touches every parameter: `optax.masked` restricts it.
-        convention: "paper".
+        eps: keeps the quotient finite, > 0; None is the convention's (1e-8; "keras" 1e-7).
+        weight_decay: how strongly parameters are drawn to 0, >= 0. It touches every parameter:
+            `optax.masked` restricts it.
+        decoupled: True decays beside the step, `w <- w - lr weight_decay w` (AdamW); False through the
+            gradient, `g <- g + weight_decay w` (L2). None is the convention's (True; "torch" False).
+        amsgrad: divide by the root of the largest v so far.
+        convention: "paper", "optax", "torch", or "keras" (eps beside the root of v, not of v_hat). The
+            first three differ in amsgrad and in weight decay alone.
 
     Raises:
         ValueError: a number outside its range, an unknown convention, or weight decay without parameters.
@@ -68,35 +83,44 @@ def adam(
         Array([-0.1,  0.1], dtype=float32)
 
     Source: Kingma and Ba 2015, "Adam", algorithm 1; Loshchilov and Hutter 2019, "Decoupled weight decay
-    regularization", algorithm 2.
+    regularization", algorithm 2; Reddi et al. 2018, "On the convergence of Adam and beyond", algorithm 2.
     """
-    defaults = find(convention, "adam").defaults
-    eps = defaults["eps"] if eps is None else eps
+    form = settle("adam", convention, eps=eps, decoupled=decoupled)
     check_learning_rate(learning_rate)
     check_scalar("b1", b1, 0, 1)
     check_scalar("b2", b2, 0, 1)
-    check_scalar("eps", eps, 0, open_low=True)
+    check_scalar("eps", form.eps, 0, open_low=True)
     check_scalar("weight_decay", weight_decay, 0)
+    check_flag("decoupled", form.decoupled)
+    check_flag("amsgrad", amsgrad)
 
     def init(params: Params) -> AdamState:
         check_trainable("params", params)
-        return AdamState(no_updates(), accumulators(params), accumulators(params, real=True))
+        v, v_max = (accumulators(params, real=True) if there else None for there in (True, amsgrad))
+        return AdamState(no_updates(), accumulators(params), v, v_max)
 
     def update(updates: Params, state: AdamState, params: Params | None = None) -> tuple[Params, AdamState]:
         decay_needs_params(weight_decay, params)
         rate, t = rate_at(learning_rate, state.count), one_more(state.count)
 
-        def rule(number: Numbers, g: Array, m: Array, v: Array, w: Array | None) -> tuple[Array, Array, Array]:
-            beta1, beta2, g = number(b1), number(b2), bounded(g)
+        def rule(number: Numbers, g: Array, m: Array, v: Array, v_max: Array | None, w: Array | None) -> list[Any]:
+            beta1, beta2 = number(b1), number(b2)
+            # A decay known to be 0 leaves the parameters unread.
+            decay = 0 if w is None or is_zero(weight_decay) else number(weight_decay) * w
+            g = bounded(g if form.decoupled else g + decay)
             m = beta1 * m + (1 - beta1) * g
             v = beta2 * v + (1 - beta2) * square(g)
-            m_hat, v_hat = m / average_weight(beta1, t), v / average_weight(beta2, t)
-            step = m_hat / (root(v_hat) + number(eps))
-            # A decay known to be 0 leaves the parameters unread.
-            step = step if w is None or is_zero(weight_decay) else step + number(weight_decay) * w
-            return -number(rate) * step, m, v
+            c1, c2 = average_weight(beta1, t), average_weight(beta2, t)
+            if amsgrad and not form.amsgrad_corrected:
+                c1 = c2 = number(1)
+            v_hat = v / c2
+            if v_max is not None:
+                v_max = jnp.maximum(v_max, v_hat if form.max_of_corrected else v)
+                v_hat = v_max if form.max_of_corrected else v_max / c2
+            step = m / c1 / (root(v_hat) + number(form.eps) / (root(c2) if form.eps_hat else 1))
+            return [-number(rate) * (step + decay if form.decoupled else step), m, v, v_max]
 
-        changes, m, v = leafwise(rule, updates, state.m, state.v, params=params)
-        return changes, AdamState(t, m, v)
+        changes, m, v, v_max = leafwise(rule, updates, state.m, state.v, state.v_max, params=params)
+        return changes, AdamState(t, m, v, v_max)
 
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]

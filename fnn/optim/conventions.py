@@ -4,45 +4,21 @@ The recurrence of a rule is written once, in the rule's own file. A convention o
 that the sources answer differently: its `choices`, and the defaults of the rule's numbers.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from types import SimpleNamespace
+from typing import Any
 
-from fnn.errors import check_choice
+from fnn.errors import check_choice, message
+from fnn.optim.formula import Convention
+from fnn.optim.table import TABLE
 
-
-@dataclass(frozen=True)
-class Convention:
-    """How one source defines one rule; `print` shows it.
-
-    Attributes:
-        name: the convention, such as "paper".
-        rule: the rule, such as "adam".
-        equations: the update as the source writes it, g the gradient, w the parameter, t from 1.
-        defaults: the numbers that an argument left None takes.
-        choices: the answers that select a form of the rule.
-        source: where it is written.
-    """
-
-    name: str
-    rule: str
-    equations: tuple[str, ...]
-    defaults: Mapping[str, float]
-    choices: Mapping[str, bool]
-    source: str
-
-    def __str__(self) -> str:
-        """The equations, the defaults and the source, a line each."""
-        numbers = ", ".join(f"{name} = {value:g}" for name, value in self.defaults.items())
-        lines = [f"{self.rule}, convention {self.name!r}", *(f"  {line}" for line in self.equations)]
-        return "\n".join([*lines, f"  defaults: {numbers or 'none'}", f"  source: {self.source}"])
+_BY_RULE = {row.rule: {other.name: other for other in TABLE if other.rule == row.rule} for row in TABLE}
 
 
 def convention(name: str, rule: str) -> Convention:
     """The formula and the defaults of a rule as one source defines them.
 
     Args:
-        name: "lecture" (momentum only) or "paper".
+        name: "paper", "optax", "torch" or "keras"; also "lecture" for momentum and "tf1" for RMSProp.
         rule: "momentum", "rmsprop", "adagrad" or "adam".
 
     Raises:
@@ -57,9 +33,9 @@ def convention(name: str, rule: str) -> Convention:
           defaults: none
           source: the lecture; an exponential moving average of the gradient
     """
-    check_choice("rule", rule, _TABLE)
-    check_choice("convention", name, _TABLE[rule])
-    return _TABLE[rule][name]
+    check_choice("rule", rule, _BY_RULE)
+    check_choice("convention", name, _BY_RULE[rule])
+    return _BY_RULE[rule][name]
 
 
 def conventions(rule: str) -> tuple[str, ...]:
@@ -67,74 +43,30 @@ def conventions(rule: str) -> tuple[str, ...]:
 
     Example:
         >>> conventions("momentum")
-        ('lecture', 'paper')
+        ('lecture', 'paper', 'optax', 'torch', 'keras')
     """
-    check_choice("rule", rule, _TABLE)
-    return tuple(_TABLE[rule])
+    check_choice("rule", rule, _BY_RULE)
+    return tuple(_BY_RULE[rule])
 
 
-def _table(*rows: Convention) -> Mapping[str, Mapping[str, Convention]]:
-    table: dict[str, dict[str, Convention]] = {}
-    for row in rows:
-        frozen = Convention(
-            row.name, row.rule, row.equations, MappingProxyType(row.defaults), MappingProxyType(row.choices), row.source
-        )
-        table.setdefault(row.rule, {})[row.name] = frozen
-    return table
+def settle(rule: str, name: str, **arguments: Any) -> SimpleNamespace:
+    """What a convention makes of a rule: its choices, and each argument with the default in place of None.
 
+    Raises:
+        ValueError: no such convention, or an argument that it does not have.
 
-_TABLE = _table(
-    Convention(
-        name="lecture",
-        rule="momentum",
-        equations=(
-            "v <- beta v + (1 - beta) g",
-            "w <- w - lr v",
-            "nesterov: w <- w - lr (beta v + (1 - beta) g)",
-        ),
-        defaults={},
-        choices={"average": True, "rate_inside": False},
-        source="the lecture; an exponential moving average of the gradient",
-    ),
-    Convention(
-        name="paper",
-        rule="momentum",
-        equations=("v <- beta v - lr g", "w <- w + v", "nesterov: w <- w + beta v - lr g"),
-        defaults={},
-        choices={"average": False, "rate_inside": True},
-        source="Sutskever et al. 2013, equations 1 to 4 (Nesterov's at the look-ahead point, Bengio et al. 2013)",
-    ),
-    Convention(
-        name="paper",
-        rule="rmsprop",
-        equations=(
-            "v <- decay v + (1 - decay) g^2",
-            "centered: m <- decay m + (1 - decay) g, and v - m^2 in place of v below",
-            "u <- momentum u + lr g / (sqrt(v) + eps)",
-            "w <- w - u",
-        ),
-        defaults={"decay": 0.9, "eps": 1e-8},
-        choices={},
-        source="Tieleman and Hinton 2012, lecture 6.5; centered and momentum: Graves 2013, equations 38 to 45",
-    ),
-    Convention(
-        name="paper",
-        rule="adagrad",
-        equations=("G <- G + g^2, from initial_accumulator", "w <- w - lr g / (sqrt(G) + eps)"),
-        defaults={"eps": 1e-8, "initial_accumulator": 0.0},
-        choices={},
-        source="Duchi et al. 2011, section 1.2, diagonal form",
-    ),
-    Convention(
-        name="paper",
-        rule="adam",
-        equations=(
-            "m <- b1 m + (1 - b1) g",
-            "v <- b2 v + (1 - b2) g^2",
-            "w <- w - lr ((m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps) + weight_decay w)",
-        ),
-        defaults={"eps": 1e-8},
-        choices={},
-        source="Kingma and Ba 2015, algorithm 1; the decay: Loshchilov and Hutter 2019, algorithm 2",
-    ),
-)
+    Example:
+        >>> settle("adagrad", "torch", eps=None, lr_decay=0.1)
+        namespace(eps_inside=False, eps=1e-10, lr_decay=0.1)
+    """
+    form = convention(name, rule)
+    for argument, value in arguments.items():
+        if argument in form.defaults:
+            arguments[argument] = form.defaults[argument] if value is None else value
+        elif value is None:
+            arguments[argument] = 0.0
+        else:
+            having = [repr(other.name) for other in _BY_RULE[rule].values() if argument in other.defaults]
+            remedy = f"Give it with convention={' or '.join(having)}."
+            raise ValueError(message(argument, "a value", f"None, as convention {name!r} has no {argument}", remedy))
+    return SimpleNamespace(**form.choices, **arguments)

@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import optax
 
-from fnn.errors import check_flag, check_scalar, check_trainable
-from fnn.optim.conventions import convention as find
+from fnn.errors import check_flag, check_scalar, check_trainable, is_zero, message
+from fnn.optim.conventions import settle
 from fnn.optim.leafwise import Numbers, accumulators, check_learning_rate, leafwise, no_updates, one_more, rate_at
 from fnn.typing import Array, LearningRate, Params, Scalar
 
@@ -18,22 +19,30 @@ class MomentumState(NamedTuple):
 
 
 def momentum(
-    learning_rate: LearningRate, beta: Scalar = 0.9, *, nesterov: bool = False, convention: str = "lecture"
+    learning_rate: LearningRate,
+    beta: Scalar = 0.9,
+    *,
+    nesterov: bool = False,
+    dampening: Scalar | None = None,
+    convention: str = "lecture",
 ) -> optax.GradientTransformation:
     """Momentum: `v <- beta v + (1 - beta) g; w <- w - lr v`, as the lecture defines it.
 
     `fnn.optim.convention(name, "momentum")` prints the equations of each convention. A constant
-    gradient g ends in steps of `lr g` in "lecture", and of `lr g / (1 - beta)` in "paper".
+    gradient g ends in steps of `lr g` in "lecture", and of `lr g / (1 - beta)` in the others.
 
     Args:
         learning_rate: lr, a number >= 0, a traced scalar, or an Optax schedule of the step from 0.
         beta: the share of the velocity that stays, in [0, 1).
         nesterov: look one step ahead.
-        convention: "lecture" or "paper" (`v <- beta v - lr g; w <- w + v`: under a schedule the velocity
-            remembers earlier rates).
+        dampening: the share of a gradient that does not enter v, in [0, 1), from the second step on; only
+            in "torch", where None is 0.
+        convention: "lecture"; "optax" and "torch" (`v <- beta v + g; w <- w - lr v`); "paper" and "keras"
+            (`v <- beta v - lr g; w <- w + v`: under a schedule the velocity remembers earlier rates).
 
     Raises:
-        ValueError: a number outside its range, or an unknown convention.
+        ValueError: a number outside its range, an unknown convention, dampening in a convention without it
+            or together with nesterov.
         TypeError: a parameter has no gradient, such as integers; the leaf is named.
 
     Example:
@@ -52,7 +61,10 @@ def momentum(
     check_learning_rate(learning_rate)
     check_scalar("beta", beta, 0, 1)
     check_flag("nesterov", nesterov)
-    form = find(convention, "momentum").choices
+    form = settle("momentum", convention, dampening=dampening)
+    check_scalar("dampening", form.dampening, 0, 1)
+    if nesterov and not is_zero(form.dampening):
+        raise ValueError(message("dampening", dampening, "0 with nesterov=True", "PyTorch does not define both."))
 
     def init(params: Params) -> MomentumState:
         check_trainable("params", params)
@@ -65,8 +77,10 @@ def momentum(
             del w
             lr, b = number(rate), number(beta)
             # What flows into the velocity, and how far the parameter moves for a unit of it.
-            inflow = (1 - b) * g if form["average"] else g
-            inflow, reach = (-lr * inflow, 1) if form["rate_inside"] else (inflow, -lr)
+            inflow = (1 - b) * g if form.average else g
+            if not is_zero(form.dampening):
+                inflow = jnp.where(state.count == 0, 1, 1 - number(form.dampening)) * inflow
+            inflow, reach = (-lr * inflow, 1) if form.rate_inside else (inflow, -lr)
             v = b * v + inflow
             return reach * (b * v + inflow if nesterov else v), v
 

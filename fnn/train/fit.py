@@ -11,6 +11,7 @@ import optax
 
 from fnn.data import Dataset, check_dataset, steps_per_epoch
 from fnn.errors import NonFiniteError, check_count, is_traced, message
+from fnn.optim import hyperparams_of
 from fnn.train.chunk import Carry, first_carry, make_advance
 from fnn.train.progress import Reporter, reporter_for
 from fnn.train.run import Plan
@@ -29,8 +30,8 @@ class FitResult(NamedTuple):
     Attributes:
         state: the last state.
         best: the state of least validation loss; the last one where there is no validation.
-        history: arrays with one entry for each finished epoch: `loss`, each metric, `grad_norm`, and with
-            validation `val_loss` and each metric as `val_...`.
+        history: arrays with one entry for each finished epoch: `loss`, each metric, `grad_norm`, the numbers
+            of `fnn.optim.with_hyperparams`, and with validation `val_loss` and each metric as `val_...`.
     """
 
     state: TrainState
@@ -113,7 +114,8 @@ def fit(
     step = make_step(loss_fn, tx, accumulate=accumulate, clip_norm=clip_norm)
     state = init_state(key, net, tx, data.x[:batch_size])
     measured = None if validation is None else {"loss": loss, **metrics}
-    carry = first_carry(state, epochs, ["loss", *metrics, "grad_norm"], [] if measured is None else list(measured))
+    reported = ["loss", *metrics, "grad_norm", *hyperparams_of(state.opt_state)]
+    carry = first_carry(state, epochs, reported, [] if measured is None else list(measured))
     advance = make_advance(step, net, measured, plan, data, validation, patience)
     return _drive(advance, carry, data, validation, plan, epochs, reporter_for(progress))
 

@@ -9,6 +9,7 @@ import optax
 
 from fnn import keys
 from fnn.errors import check_callable, check_count, check_scalar, message
+from fnn.optim import hyperparams_of
 from fnn.optim.leafwise import one_more
 from fnn.train.accumulate import accumulated
 from fnn.train.state import TrainState, check_optimizer, check_state
@@ -35,8 +36,8 @@ def make_step(
             nothing.
 
     Returns:
-        step(state, batch) to (state, metrics): `loss`, each metric of `loss_fn`, and `grad_norm`, the
-        gradient's norm before clipping.
+        step(state, batch) to (state, metrics): `loss`, each metric of `loss_fn`, `grad_norm`, the gradient's
+        norm before clipping, and the numbers of `fnn.optim.with_hyperparams`, such as `learning_rate`.
 
     Raises:
         ValueError: accumulate below 1 or above the batch size, or clip_norm not positive.
@@ -75,7 +76,7 @@ def make_step(
         updates, opt_state = tx.update(_clip(grads, norm, clip_norm), state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         new = TrainState(one_more(state.step), params, model_state, opt_state, state.key)
-        return new, {"loss": loss, **metrics, "grad_norm": norm}
+        return new, {**hyperparams_of(opt_state), "loss": loss, **metrics, "grad_norm": norm}
 
     return takes_weights(step) if heeds_weights(loss_fn) else step
 

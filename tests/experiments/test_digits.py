@@ -84,7 +84,7 @@ def test_every_option_trains(options: Options) -> None:
 
 
 def test_a_convention_that_the_rule_lacks() -> None:
-    with pytest.raises(ValueError, match=r"convention: got 'lecture', expected one of paper"):
+    with pytest.raises(ValueError, match=r"convention: got 'lecture', expected one of keras, optax, paper, torch"):
         optimizer(replace(SMALL, optimizer="adam", convention="lecture"), 100)
 
 

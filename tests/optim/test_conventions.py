@@ -24,12 +24,17 @@ each = pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.rule}-{row.n
 
 # An eps as large as the gradients shows on which side of the root it stands.
 NUMBERS: dict[str, dict[str, float]] = {
-    "momentum": {"beta": 0.8},
-    "rmsprop": {"decay": 0.7, "eps": 0.5, "momentum": 0.6},
-    "adagrad": {"eps": 0.5, "initial_accumulator": 0.25},
+    "momentum": {"beta": 0.8, "dampening": 0.25},
+    "rmsprop": {"decay": 0.7, "eps": 0.5, "momentum": 0.6, "initial_accumulator": 0.75},
+    "adagrad": {"eps": 0.5, "initial_accumulator": 0.25, "lr_decay": 0.5},
     "adam": {"b1": 0.8, "b2": 0.9, "eps": 0.5, "weight_decay": 0.3},
 }
-OPTIONS: dict[str, list[list[str]]] = {"momentum": [[], ["nesterov"]], "rmsprop": [[], ["centered"]]}
+OPTIONS: dict[str, list[list[str]]] = {
+    "momentum": [[], ["nesterov"]],
+    "rmsprop": [[], ["centered"]],
+    "adagrad": [[]],
+    "adam": [[way, *more] for way in ("decoupled", "coupled") for more in ([], ["amsgrad"])],
+}
 GRADS = np.random.default_rng(0).normal(size=(5, 3))
 W = np.array([1.0, -2.0, 3.0])
 
@@ -38,28 +43,37 @@ class Program:
     """The printed equations as assignments, carried out one after another in float64."""
 
     def __init__(self, equations: Sequence[str], options: Sequence[str]):
-        self.assignments: dict[str, str] = {}
+        self.assignments: list[tuple[str, str]] = []
         self.starts: dict[str, str] = {}
         self.replaced: dict[str, str] = {}
+        plain: dict[str, int] = {}
         for line in equations:
             option, _, equation = line.rpartition(": ")
-            if not option or option in options:
-                self._read(*equation.split(", "))
+            if option and option not in options:
+                continue
+            name, formula = self._read(*re.split(r", (?=from|and|but|as)", equation))
+            if option and name in plain:
+                # An option's line takes the place of the plain one that assigns the same name.
+                self.assignments[plain.pop(name)] = ("", "0")
+            elif not option:
+                plain[name] = len(self.assignments)
+            self.assignments.append((name, formula))
 
-    def _read(self, equation: str, *notes: str) -> None:
+    def _read(self, equation: str, *notes: str) -> tuple[str, str]:
         name, formula = equation.split(" <- ")
         for old, new in self.replaced.items():
             formula = re.sub(rf"\b{old}\b", f"({new})", formula)
-        # An option's line takes the place of the one that assigns the same name.
-        self.assignments[name] = formula
         self.starts[name] = "0"
         for note in notes:
             if start := re.fullmatch(r"from (\w+)", note):
                 self.starts[name] = start[1]
             elif place := re.fullmatch(r"and (.+) in place of (\w+) below", note):
                 self.replaced[place[2]] = place[1]
+            elif first := re.fullmatch(r"but (\w+) at t = 1", note):
+                formula = f"{first[1]} if t == 1 else {formula}"
             else:
                 raise AssertionError(f"not understood: {note}")
+        return name, formula
 
     def run(self, numbers: dict[str, float], grads: np.ndarray) -> np.ndarray:
         """The parameter after each step, from W, with the learning rate 0.1 / t."""
@@ -67,7 +81,7 @@ class Program:
         path = []
         for t, g in enumerate(grads, start=1):
             names |= {"g": g, "t": t, "lr": 0.1 / t}
-            for name, formula in self.assignments.items():
+            for name, formula in self.assignments:
                 names[name] = _value(formula, names)
             path.append(names["w"])
         return np.array(path)
@@ -75,14 +89,15 @@ class Program:
 
 def _value(formula: str, names: dict[str, Any]) -> Any:
     """A formula as on paper: a space between two factors is a product."""
-    product = re.sub(r"(?<=[\w)]) (?=[\w(])", " * ", formula).replace("^", "**")
-    return eval(product, {"__builtins__": {}, "sqrt": np.sqrt}, names)
+    product = re.sub(r"(?<=[\w)]) (?=[\w(])(?!if\b|else\b)(?<!\bif )(?<!\belse )", " * ", formula)
+    return eval(product.replace("^", "**"), {"__builtins__": {}, "sqrt": np.sqrt, "max": np.maximum}, names)
 
 
 def _ours(row: Convention, numbers: dict[str, float], options: Sequence[str], grads: np.ndarray) -> np.ndarray:
-    tx: Any = getattr(optim, row.rule)(
-        lambda t: 0.1 / (1 + t), **numbers, **dict.fromkeys(options, True), convention=row.name
-    )
+    flags: dict[str, Any] = dict.fromkeys(options, True)
+    if flags.pop("coupled", False):
+        flags["decoupled"] = False
+    tx: Any = getattr(optim, row.rule)(lambda t: 0.1 / (1 + t), **numbers, **flags, convention=row.name)
     w = jnp.asarray(W)
     state: Any = tx.init(w)
     path = []
@@ -93,21 +108,30 @@ def _ours(row: Convention, numbers: dict[str, float], options: Sequence[str], gr
     return np.array(path)
 
 
-CASES = [(row, options) for row in TABLE for options in OPTIONS.get(row.rule, [[]])]
+def _numbers(row: Convention, options: Sequence[str] = ()) -> dict[str, float]:
+    """The numbers that this convention has."""
+    arguments = {p.name: p.default for p in inspect.signature(getattr(optim, row.rule)).parameters.values()}
+    having = {k: v for k, v in NUMBERS[row.rule].items() if arguments[k] is not None or k in row.defaults}
+    return {k: v for k, v in having.items() if not (k == "dampening" and "nesterov" in options)}
+
+
+CASES = [(row, options) for row in TABLE for options in OPTIONS[row.rule]]
 
 
 @pytest.mark.parametrize(("row", "options"), CASES, ids=lambda x: "+".join(x) if isinstance(x, list) else None)
 def test_an_optimizer_computes_what_its_convention_prints(row: Convention, options: list[str]) -> None:
-    expected = Program(row.equations, options).run(NUMBERS[row.rule], GRADS)
+    numbers = _numbers(row, options)
+    expected = Program(row.equations, options).run(dict(row.defaults) | numbers, GRADS)
     with jax.enable_x64(True):
-        np.testing.assert_allclose(_ours(row, NUMBERS[row.rule], options, GRADS), expected, rtol=1e-13)
+        np.testing.assert_allclose(_ours(row, numbers, options, GRADS), expected, rtol=1e-13)
 
 
 @each
 def test_what_is_left_out_is_the_printed_default(row: Convention) -> None:
     # Gradients as small as eps; parameters near 3 are good to 4e-16 a step.
-    grads, given = 1e-8 * GRADS, {k: v for k, v in NUMBERS[row.rule].items() if k not in row.defaults}
-    expected = Program(row.equations, []).run(given | dict(row.defaults), grads)
+    grads, given = 1e-8 * GRADS, {k: v for k, v in _numbers(row).items() if k not in row.defaults}
+    ways = {None: [], True: ["decoupled"], False: ["coupled"]}[row.defaults.get("decoupled")]
+    expected = Program(row.equations, ways).run(given | dict(row.defaults), grads)
     with jax.enable_x64(True):
         np.testing.assert_allclose(_ours(row, given, [], grads) - W, expected - W, rtol=1e-12, atol=1e-14)
 
@@ -122,7 +146,7 @@ def test_the_reader_of_formulas(formula: str, value: float) -> None:
 
 def test_the_reader_of_equations() -> None:
     program = Program(["v <- v + g, from s", "m <- g, and v - m in place of v below", "w <- w - lr v", "x: w <- w"], [])
-    assert program.assignments == {"v": "v + g", "m": "g", "w": "w - lr (v - m)"}
+    assert program.assignments == [("v", "v + g"), ("m", "g"), ("w", "w - lr (v - m)")]
     assert program.starts == {"v": "s", "m": "0", "w": "0"}
     with pytest.raises(AssertionError, match="not understood: as g is"):
         Program(["v <- g, as g is"], [])
@@ -144,17 +168,25 @@ def test_a_row_is_whole(row: Convention) -> None:
     assert row.source
     assert any(equation.startswith("w <- ") for equation in row.equations)
     assert all(type(answer) is bool for answer in row.choices.values())
-    # Exactly the arguments that are None unless given have a default here.
+    # Only arguments that are None unless given have a default here; the others are of other conventions.
     parameters = inspect.signature(getattr(optim, row.rule)).parameters.values()
-    assert set(row.defaults) == {p.name for p in parameters if p.default is None}
+    left_out = {p.name for p in parameters if p.default is None}
+    assert set(row.defaults) <= left_out
+    for name in left_out - set(row.defaults):
+        with pytest.raises(
+            ValueError, match=rf"^{name}: got a value, expected None, as convention '{row.name}' has no"
+        ):
+            getattr(optim, row.rule)(0.1, **{name: 0.5}, convention=row.name)
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_rows_of_a_rule_answer_the_same_questions_differently(rule: str) -> None:
+def test_the_rows_of_a_rule_answer_the_same_questions(rule: str) -> None:
     rows = [convention(name, rule) for name in conventions(rule)]
-    assert len({(frozenset(row.choices), frozenset(row.defaults)) for row in rows}) == 1
-    assert len({(*sorted(row.choices.items()), *sorted(row.defaults.items())) for row in rows}) == len(rows)
-    assert len({row.equations for row in rows}) == len(rows)
+    assert len({frozenset(row.choices) for row in rows}) == 1
+    # Rows that print the same equations are the same rule, and the other way round.
+    printed = {(row.equations, *sorted(row.defaults.items())) for row in rows}
+    chosen = {(*sorted(row.choices.items()), *sorted(row.defaults.items())) for row in rows}
+    assert len(printed) == len(chosen)
 
 
 @each
@@ -165,7 +197,8 @@ def test_printing_shows_everything(row: Convention) -> None:
     assert source == f"  source: {row.source}"
     printed = re.findall(r"(\w+) = (\S+?)(?:,|$)", defaults)
     assert defaults.startswith("  defaults: ")
-    assert {name: float(number) for name, number in printed} == row.defaults
+    words = {"True": "1", "False": "0"}
+    assert {name: float(words.get(number) or number) for name, number in printed} == row.defaults
     assert ("none" in defaults) == (not row.defaults)
 
 
