@@ -12,6 +12,7 @@ from fnn.optim.leafwise import (
     accumulators,
     bounded,
     check_learning_rate,
+    check_own,
     leafwise,
     no_updates,
     one_more,
@@ -76,6 +77,7 @@ def adagrad(
         return AdagradState(no_updates(), accumulators(params, form.initial_accumulator, real=True))
 
     def update(updates: Params, state: AdagradState, params: Params | None = None) -> tuple[Params, AdagradState]:
+        check_own(state, AdagradState)
         rate = rate_at(learning_rate, state.count)
 
         def rule(number: Numbers, g: Array, G: Array, w: Array | None) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from fnn.optim.leafwise import (
     average_weight,
     bounded,
     check_learning_rate,
+    check_own,
     decay_needs_params,
     leafwise,
     no_updates,
@@ -100,6 +101,7 @@ def adam(
         return AdamState(no_updates(), accumulators(params), v, v_max)
 
     def update(updates: Params, state: AdamState, params: Params | None = None) -> tuple[Params, AdamState]:
+        check_own(state, AdamState, v_max=amsgrad)
         decay_needs_params(weight_decay, params)
         rate, t = rate_at(learning_rate, state.count), one_more(state.count)
 

@@ -99,6 +99,22 @@ def decay_needs_params(weight_decay: Scalar, params: Params | None) -> None:
         )
 
 
+def check_own(state: Any, kind: type, **slots: bool) -> None:
+    """Refuses the state of another optimizer: of another kind, or with other slots than these.
+
+    Example:
+        >>> tx = fnn.optim.rmsprop(0.1, centered=True)
+        >>> check_own(tx.init(jnp.zeros(2)), fnn.optim.RmspropState, m=True)
+    """
+    remedy = "Make it with this optimizer's init."
+    if not isinstance(state, kind):
+        raise TypeError(message("optimizer state", f"a {type(state).__name__}", kind.__name__, remedy))
+    for name, there in slots.items():
+        if (getattr(state, name) is not None) != there:
+            got, expected = ("none", "one") if there else ("one", "none")
+            raise ValueError(message(f"optimizer state, {name}", got, expected, remedy))
+
+
 def leafwise(rule: Rule, grads: Any, *slots: Any, params: Params | None = None) -> tuple[Any, ...]:
     """Applies a rule to all leaves, in one pass: the changes of the parameters, then the new slots.
 

@@ -7,7 +7,16 @@ import optax
 
 from fnn.errors import check_flag, check_scalar, check_trainable, is_zero, message
 from fnn.optim.conventions import settle
-from fnn.optim.leafwise import Numbers, accumulators, check_learning_rate, leafwise, no_updates, one_more, rate_at
+from fnn.optim.leafwise import (
+    Numbers,
+    accumulators,
+    check_learning_rate,
+    check_own,
+    leafwise,
+    no_updates,
+    one_more,
+    rate_at,
+)
 from fnn.typing import Array, LearningRate, Params, Scalar
 
 
@@ -71,6 +80,7 @@ def momentum(
         return MomentumState(no_updates(), accumulators(params))
 
     def update(updates: Params, state: MomentumState, params: Params | None = None) -> tuple[Params, MomentumState]:
+        check_own(state, MomentumState)
         rate = rate_at(learning_rate, state.count)
 
         def rule(number: Numbers, g: Array, v: Array, w: Array | None) -> tuple[Array, Array]:

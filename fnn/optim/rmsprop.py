@@ -11,6 +11,7 @@ from fnn.optim.leafwise import (
     accumulators,
     bounded,
     check_learning_rate,
+    check_own,
     leafwise,
     no_updates,
     one_more,
@@ -96,6 +97,7 @@ def rmsprop(
         return RmspropState(no_updates(), accumulators(params, form.initial_accumulator, real=True), m, u)
 
     def update(updates: Params, state: RmspropState, params: Params | None = None) -> tuple[Params, RmspropState]:
+        check_own(state, RmspropState, m=centered, u=momentum is not None)
         rate = rate_at(learning_rate, state.count)
 
         def rule(number: Numbers, g: Array, v: Array, m: Array | None, u: Array | None, w: Array | None) -> list[Any]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import optax
 
 from fnn.errors import check_trainable
-from fnn.optim.leafwise import Numbers, check_learning_rate, leafwise, no_updates, one_more, rate_at
+from fnn.optim.leafwise import Numbers, check_learning_rate, check_own, leafwise, no_updates, one_more, rate_at
 from fnn.typing import Array, LearningRate, Params
 
 
@@ -41,6 +41,7 @@ def sgd(learning_rate: LearningRate) -> optax.GradientTransformation:
         return SgdState(no_updates())
 
     def update(updates: Params, state: SgdState, params: Params | None = None) -> tuple[Params, SgdState]:
+        check_own(state, SgdState)
         lr = rate_at(learning_rate, state.count)
 
         def rule(number: Numbers, g: Array, w: Array | None) -> tuple[Array]:

@@ -7,8 +7,13 @@ of a line without prefix that assigns the same name. A test reads and computes t
 
 from fnn.optim.formula import Convention
 
-# What all conventions of a rule share.
-_CENTERED = "centered: m <- decay m + (1 - decay) g, and v - m^2 in place of v below"
+# What conventions of a rule share.
+_RATE_INSIDE_V = ("v <- beta v - lr g", "w <- w + v", "nesterov: w <- w + beta v - lr g")
+_MEAN_SQUARE = (
+    "v <- decay v + (1 - decay) g^2, from initial_accumulator",
+    "centered: m <- decay m + (1 - decay) g, and v - m^2 in place of v below",
+)
+_SUM_OF_SQUARES = "G <- G + g^2, from initial_accumulator"
 _DECAY_AND_AVERAGES = (
     "decoupled: w <- w - lr weight_decay w",
     "coupled: g <- g + weight_decay w",
@@ -32,7 +37,7 @@ TABLE: tuple[Convention, ...] = (
     Convention(
         name="paper",
         rule="momentum",
-        equations=("v <- beta v - lr g", "w <- w + v", "nesterov: w <- w + beta v - lr g"),
+        equations=_RATE_INSIDE_V,
         defaults={},
         choices={"average": False, "rate_inside": True},
         source="Sutskever et al. 2013, equations 1 to 4 (Nesterov's at the look-ahead point, Bengio et al. 2013)",
@@ -60,7 +65,7 @@ TABLE: tuple[Convention, ...] = (
     Convention(
         name="keras",
         rule="momentum",
-        equations=("v <- beta v - lr g", "w <- w + v", "nesterov: w <- w + beta v - lr g"),
+        equations=_RATE_INSIDE_V,
         defaults={},
         choices={"average": False, "rate_inside": True},
         source="keras.optimizers.SGD",
@@ -68,12 +73,7 @@ TABLE: tuple[Convention, ...] = (
     Convention(
         name="paper",
         rule="rmsprop",
-        equations=(
-            "v <- decay v + (1 - decay) g^2, from initial_accumulator",
-            _CENTERED,
-            "u <- momentum u + lr g / (sqrt(v) + eps)",
-            "w <- w - u",
-        ),
+        equations=(*_MEAN_SQUARE, "u <- momentum u + lr g / (sqrt(v) + eps)", "w <- w - u"),
         defaults={"decay": 0.9, "eps": 1e-8, "initial_accumulator": 0.0},
         choices={"eps_inside": False, "rate_inside": True},
         source="Tieleman and Hinton 2012, lecture 6.5; centered and momentum: Graves 2013, equations 38 to 45",
@@ -81,12 +81,7 @@ TABLE: tuple[Convention, ...] = (
     Convention(
         name="optax",
         rule="rmsprop",
-        equations=(
-            "v <- decay v + (1 - decay) g^2, from initial_accumulator",
-            _CENTERED,
-            "u <- momentum u + lr g / sqrt(v + eps)",
-            "w <- w - u",
-        ),
+        equations=(*_MEAN_SQUARE, "u <- momentum u + lr g / sqrt(v + eps)", "w <- w - u"),
         defaults={"decay": 0.9, "eps": 1e-8, "initial_accumulator": 0.0},
         choices={"eps_inside": True, "rate_inside": True},
         source="optax.rmsprop",
@@ -94,12 +89,7 @@ TABLE: tuple[Convention, ...] = (
     Convention(
         name="torch",
         rule="rmsprop",
-        equations=(
-            "v <- decay v + (1 - decay) g^2, from initial_accumulator",
-            _CENTERED,
-            "u <- momentum u + g / (sqrt(v) + eps)",
-            "w <- w - lr u",
-        ),
+        equations=(*_MEAN_SQUARE, "u <- momentum u + g / (sqrt(v) + eps)", "w <- w - lr u"),
         defaults={"decay": 0.99, "eps": 1e-8, "initial_accumulator": 0.0},
         choices={"eps_inside": False, "rate_inside": False},
         source="torch.optim.RMSprop, where decay is called alpha",
@@ -107,12 +97,7 @@ TABLE: tuple[Convention, ...] = (
     Convention(
         name="keras",
         rule="rmsprop",
-        equations=(
-            "v <- decay v + (1 - decay) g^2, from initial_accumulator",
-            _CENTERED,
-            "u <- momentum u + lr g / sqrt(v + eps)",
-            "w <- w - u",
-        ),
+        equations=(*_MEAN_SQUARE, "u <- momentum u + lr g / sqrt(v + eps)", "w <- w - u"),
         defaults={"decay": 0.9, "eps": 1e-7, "initial_accumulator": 0.0},
         choices={"eps_inside": True, "rate_inside": True},
         source="keras.optimizers.RMSprop, where decay is called rho",
@@ -120,12 +105,7 @@ TABLE: tuple[Convention, ...] = (
     Convention(
         name="tf1",
         rule="rmsprop",
-        equations=(
-            "v <- decay v + (1 - decay) g^2, from initial_accumulator",
-            _CENTERED,
-            "u <- momentum u + lr g / sqrt(v + eps)",
-            "w <- w - u",
-        ),
+        equations=(*_MEAN_SQUARE, "u <- momentum u + lr g / sqrt(v + eps)", "w <- w - u"),
         defaults={"decay": 0.9, "eps": 1e-10, "initial_accumulator": 1.0},
         choices={"eps_inside": True, "rate_inside": True},
         source="tf.compat.v1.train.RMSPropOptimizer",
@@ -133,7 +113,7 @@ TABLE: tuple[Convention, ...] = (
     Convention(
         name="paper",
         rule="adagrad",
-        equations=("G <- G + g^2, from initial_accumulator", "w <- w - lr g / (sqrt(G) + eps)"),
+        equations=(_SUM_OF_SQUARES, "w <- w - lr g / (sqrt(G) + eps)"),
         defaults={"eps": 1e-8, "initial_accumulator": 0.0},
         choices={"eps_inside": False},
         source="Duchi et al. 2011, section 1.2, diagonal form",
@@ -141,7 +121,7 @@ TABLE: tuple[Convention, ...] = (
     Convention(
         name="optax",
         rule="adagrad",
-        equations=("G <- G + g^2, from initial_accumulator", "w <- w - lr g / sqrt(G + eps)"),
+        equations=(_SUM_OF_SQUARES, "w <- w - lr g / sqrt(G + eps)"),
         defaults={"eps": 1e-7, "initial_accumulator": 0.1},
         choices={"eps_inside": True},
         source="optax.adagrad",
@@ -150,7 +130,7 @@ TABLE: tuple[Convention, ...] = (
         name="torch",
         rule="adagrad",
         equations=(
-            "G <- G + g^2, from initial_accumulator",
+            _SUM_OF_SQUARES,
             "w <- w - lr / (1 + (t - 1) lr_decay) g / (sqrt(G) + eps)",
         ),
         defaults={"eps": 1e-10, "initial_accumulator": 0.0, "lr_decay": 0.0},
@@ -160,7 +140,7 @@ TABLE: tuple[Convention, ...] = (
     Convention(
         name="keras",
         rule="adagrad",
-        equations=("G <- G + g^2, from initial_accumulator", "w <- w - lr g / sqrt(G + eps)"),
+        equations=(_SUM_OF_SQUARES, "w <- w - lr g / sqrt(G + eps)"),
         defaults={"eps": 1e-7, "initial_accumulator": 0.1},
         choices={"eps_inside": True},
         source="keras.optimizers.Adagrad",

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fnn import optim
 from fnn.optim.leafwise import (
     accumulators,
     average_weight,
@@ -201,3 +202,37 @@ def test_integers_are_no_gradient(params: Any) -> None:
 def test_a_real_parameter_has_a_real_gradient() -> None:
     with pytest.raises(TypeError, match=r"gradient: got complex numbers, expected real ones, as its parameter"):
         leafwise(_halve, jnp.ones(2, jnp.complex64), params=jnp.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("made", "used", "error", "match"),
+    [
+        (
+            optim.momentum(0.1),
+            optim.adam(0.1),
+            TypeError,
+            r"optimizer state: got a MomentumState, expected AdamState\.",
+        ),
+        (optim.adam(0.1), optim.sgd(0.1), TypeError, r"optimizer state: got a AdamState, expected SgdState"),
+        (optim.adagrad(0.1), optim.rmsprop(0.1), TypeError, r"optimizer state: got a AdagradState"),
+        (optim.sgd(0.1), optim.adagrad(0.1), TypeError, r"optimizer state: got a SgdState"),
+        (optim.adam(0.1), optim.momentum(0.1), TypeError, r"optimizer state: got a AdamState"),
+        (optim.adam(0.1), optim.adam(0.1, amsgrad=True), ValueError, r"optimizer state, v_max: got none, expected one"),
+        (
+            optim.rmsprop(0.1, momentum=None),
+            optim.rmsprop(0.1),
+            ValueError,
+            r"optimizer state, u: got none, expected o",
+        ),
+        (
+            optim.rmsprop(0.1, centered=True),
+            optim.rmsprop(0.1),
+            ValueError,
+            r"optimizer state, m: got one, expected no",
+        ),
+    ],
+)
+def test_the_state_of_another_optimizer(made: Any, used: Any, error: type[Exception], match: str) -> None:
+    w = jnp.ones(2)
+    with pytest.raises(error, match=f"^{match}"):
+        used.update(w, made.init(w), w)

@@ -109,5 +109,6 @@ def test_the_state_shares_no_array_with_anything() -> None:
         key, NET, optax.chain(optax.noisy_sgd(0.1, key=noise), optax.contrib.dog(0.1)), jnp.zeros((1, 3))
     )
     jax.jit(lambda s: s, donate_argnums=0)(state)
-    jax.random.normal(key)
-    jax.random.normal(noise)
+    assert state.step.is_deleted()
+    assert not key.is_deleted()
+    assert not noise.is_deleted()
