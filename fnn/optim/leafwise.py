@@ -153,7 +153,10 @@ def bounded(g: Array) -> Array:
         Array([ 3.0000000e+00, -4.6116857e+18], dtype=float32)
     """
     limit = math.sqrt(jnp.finfo(g.dtype).max) / 4
-    return g * (limit / jnp.maximum(jnp.abs(g), limit))
+    if jnp.iscomplexobj(g):
+        return g * (limit / jnp.maximum(jnp.abs(g), limit))
+    # 0 times infinity is NaN; and no division, which would take as long as the rest of a rule.
+    return jnp.clip(g, -limit, limit) + 0 * g
 
 
 def square(g: Array) -> Array:
@@ -166,6 +169,7 @@ def square(g: Array) -> Array:
     return jnp.square(g.real) + jnp.square(g.imag) if jnp.iscomplexobj(g) else jnp.square(g)
 
 
+@jax.custom_jvp
 def root(v: Array) -> Array:
     """sqrt(v), whose derivative at 0 is taken as 0: no NaN when an update is differentiated.
 
@@ -173,8 +177,14 @@ def root(v: Array) -> Array:
         >>> jax.grad(root)(0.0)
         Array(0., dtype=float32, weak_type=True)
     """
-    positive = v > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, v, 1)), jnp.where(jnp.isnan(v), v, 0))
+    return jnp.sqrt(v)
+
+
+@root.defjvp
+def _root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (v,), (dv,) = primals, tangents
+    r = root(v)
+    return r, jnp.where(v > 0, dv / (2 * jnp.where(v > 0, r, 1)), jnp.zeros_like(dv))
 
 
 def average_weight(beta: Array, t: Array) -> Array:
@@ -194,7 +204,8 @@ def _apply(rule: Rule, w: Array | None, g: Array, *slots: Array | None) -> list[
     wide = jnp.promote_types(out, jnp.float32)
 
     def number(value: Scalar) -> Array:
-        return jnp.asarray(value, jnp.finfo(wide).dtype)
+        # Behind the barrier XLA computes with a constant as with any other number: the same bits.
+        return jax.lax.optimization_barrier(jnp.asarray(value, jnp.finfo(wide).dtype))
 
     change, *new = rule(number, jnp.asarray(g, wide), *slots, None if w is None else jnp.asarray(w, wide))
     kept = [None if s is None else n.astype(s.dtype) for n, s in zip(new, slots, strict=True)]

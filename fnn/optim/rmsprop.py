@@ -108,7 +108,7 @@ def rmsprop(
             else:
                 v, m = d * v + d * (1 - d) * square(g - m), d * m + (1 - d) * g
             eps = number(form.eps)
-            inflow, reach = (lr * g, 1) if form.rate_inside else (g, lr)
+            inflow, reach = (lr * g, 1) if form.rate_inside or u is None else (g, lr)
             move = inflow / (root(v + eps) if form.eps_inside else root(v) + eps)
             if u is not None and momentum is not None:
                 u = move = number(momentum) * u + move
