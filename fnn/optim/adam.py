@@ -75,13 +75,17 @@ def adam(
         TypeError: a parameter has no gradient, such as integers; the leaf is named.
 
     Example:
-        The first step is `lr sign(g)` whatever the size of g:
+        Three steps with gradients 8, 11 and 41.5. The first is `lr sign(g)` whatever the size of g; then
+        m_hat = 10, 28 and v_hat = 676/7, 29584/37.
 
-        >>> tx = adam(0.1)
-        >>> w = jnp.array([0.0, 0.0])
-        >>> updates, _ = tx.update(jnp.array([4.0, -0.5]), tx.init(w), w)
-        >>> updates.round(6)
-        Array([-0.1,  0.1], dtype=float32)
+        >>> tx = adam(1.0, b1=0.5, b2=0.75)
+        >>> w, state = jnp.array(0.0), tx.init(jnp.array(0.0))
+        >>> for g in (8.0, 11.0, 41.5):
+        ...     updates, state = tx.update(jnp.array(g), state, w)
+        ...     print(f"{float(state.m)} {float(state.v)} {float(updates):.4f}")
+        4.0 16.0 -1.0000
+        7.5 42.25 -1.0176
+        24.5 462.25 -0.9902
 
     Source: Kingma and Ba 2015, "Adam", algorithm 1; Loshchilov and Hutter 2019, "Decoupled weight decay
     regularization", algorithm 2; Reddi et al. 2018, "On the convergence of Adam and beyond", algorithm 2.

@@ -55,15 +55,17 @@ def momentum(
         TypeError: a parameter has no gradient, such as integers; the leaf is named.
 
     Example:
-        Two steps with gradient 1, v = 0.5 and then 0.75:
+        Three steps with gradient 1: v = 1/2, 3/4, 7/8.
 
         >>> tx = momentum(1.0, beta=0.5)
         >>> w, state = jnp.array(0.0), tx.init(jnp.array(0.0))
-        >>> for _ in range(2):
+        >>> for _ in range(3):
         ...     updates, state = tx.update(jnp.array(1.0), state, w)
         ...     w = optax.apply_updates(w, updates)
-        >>> float(state.v), float(w)
-        (0.75, -1.25)
+        ...     print(float(state.v), float(w))
+        0.5 -0.5
+        0.75 -1.25
+        0.875 -2.125
 
     Source: Polyak 1964; Sutskever et al. 2013, "On the importance of initialization and momentum".
     """

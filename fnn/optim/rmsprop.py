@@ -70,13 +70,17 @@ def rmsprop(
         TypeError: a parameter has no gradient, such as integers; the leaf is named.
 
     Example:
-        The first step is `lr sign(g) / sqrt(1 - decay)` whatever the size of g:
+        Three steps with gradients 2, 2 and 4. The first is `lr sign(g) / sqrt(1 - decay)` whatever the size
+        of g; v = 1, 7/4, 85/16.
 
-        >>> tx = rmsprop(0.1, decay=0.75)
-        >>> w = jnp.array([0.0, 0.0])
-        >>> updates, _ = tx.update(jnp.array([4.0, -0.5]), tx.init(w), w)
-        >>> updates
-        Array([-0.2,  0.2], dtype=float32)
+        >>> tx = rmsprop(1.0, decay=0.75)
+        >>> w, state = jnp.array(0.0), tx.init(jnp.array(0.0))
+        >>> for g in (2.0, 2.0, 4.0):
+        ...     updates, state = tx.update(jnp.array(g), state, w)
+        ...     print(f"{float(state.v)} {float(updates):.4f}")
+        1.0 -2.0000
+        1.75 -1.5119
+        5.3125 -1.7354
 
     Source: Tieleman and Hinton 2012, "Lecture 6.5: RMSProp", Coursera; Graves 2013, "Generating
     sequences with recurrent neural networks", equations 38 to 45.

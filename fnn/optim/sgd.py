@@ -26,11 +26,17 @@ def sgd(learning_rate: LearningRate) -> optax.GradientTransformation:
         TypeError: a parameter has no gradient, such as integers; the leaf is named.
 
     Example:
-        >>> tx = sgd(0.5)
-        >>> w = jnp.array([1.0])
-        >>> updates, state = tx.update(jnp.array([2.0]), tx.init(w), w)
-        >>> optax.apply_updates(w, updates)
-        Array([0.], dtype=float32)
+        Three steps down `f(w) = w^2`, whose gradient is 2 w: each leaves half of w.
+
+        >>> tx = sgd(0.25)
+        >>> w, state = jnp.array(1.0), tx.init(jnp.array(1.0))
+        >>> for _ in range(3):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = optax.apply_updates(w, updates)
+        ...     print(float(w))
+        0.5
+        0.25
+        0.125
 
     Source: Robbins and Monro 1951; Goodfellow et al. 2016, "Deep Learning", algorithm 8.1.
     """
