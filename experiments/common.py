@@ -60,11 +60,10 @@ class Options:
     """Show a progress bar where the output is a terminal."""
 
 
-def command(main: Callable[[Any], None], options: type[Options], **of_tyro: Any) -> None:
+def command(main: Callable[[Any], None], options: type, **of_tyro: Any) -> None:
     """Runs an experiment from the command line; what is wrong with an option is one line, without a traceback."""
     chosen = tyro.cli(options, **of_tyro)
     try:
-        check(chosen)
         main(chosen)
     except (ValueError, TypeError, OSError, ArithmeticError) as error:
         raise SystemExit(f"error: {error}") from error

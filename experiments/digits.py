@@ -15,6 +15,7 @@ import fnn
 from experiments.common import (
     LOSS,
     Options,
+    check,
     command,
     console,
     figures,
@@ -51,6 +52,7 @@ def fit_seeds(options: Options, splits: Splits) -> tuple[dict[str, np.ndarray], 
 
 def main(options: Options) -> None:
     """Trains, prints the table, and writes everything under runs/digits/."""
+    check(options)
     splits, folder = fnn.data.digits(), options.out / "digits"
     examples = len(splits.train.x)
     result, reporter = fit_one(options, options.seed, splits)

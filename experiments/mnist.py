@@ -12,6 +12,7 @@ import numpy as np
 import fnn
 from experiments.common import (
     Options,
+    check,
     classes,
     command,
     console,
@@ -48,6 +49,7 @@ def flat(data: Dataset) -> Dataset:
 
 def main(options: MnistOptions) -> None:
     """Trains a network from each seed, prints a column for each and their mean, writes everything under runs/mnist/."""
+    check(options)
     images = fnn.data.mnist(options.data)
     splits, folder = Splits(flat(images.train), flat(images.test)), options.out / "mnist"
     examples, (_, height, width, *_) = len(splits.train.x), images.train.x.shape

@@ -37,8 +37,8 @@ for path in sorted(root.rglob("*.py")):
     module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     for n, value in vars(module).items():
         # What is the module's own, under its first name; a ParamSpec has a name and a docstring too.
-        own = isinstance(value, (type, types.FunctionType)) and value.__module__ == module.__name__
-        if not (own and value.__name__ == n):
+        own = callable(value) and getattr(value, "__module__", None) == module.__name__
+        if not own or getattr(value, "__name__", None) != n:
             continue
         for test in finder.find(value, f"{module.__name__}.{n}", module=False, globs=given | vars(module)):
             runner.run(test)

@@ -169,21 +169,25 @@ def square(g: Array) -> Array:
     return jnp.square(g.real) + jnp.square(g.imag) if jnp.iscomplexobj(g) else jnp.square(g)
 
 
-@jax.custom_jvp
 def root(v: Array) -> Array:
     """sqrt(v), whose derivative at 0 is taken as 0: no NaN when an update is differentiated.
 
     Example:
-        >>> jax.grad(root)(0.0)
+        >>> jax.grad(root)(jnp.array(0.0))
         Array(0., dtype=float32, weak_type=True)
     """
+    return _root(v)
+
+
+@jax.custom_jvp
+def _root(v: Array) -> Array:
     return jnp.sqrt(v)
 
 
-@root.defjvp
+@_root.defjvp
 def _root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (v,), (dv,) = primals, tangents
-    r = root(v)
+    r = _root(v)
     return r, jnp.where(v > 0, dv / (2 * jnp.where(v > 0, r, 1)), jnp.zeros_like(dv))
 
 
