@@ -4,16 +4,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.optimizers import RATES, RULES, SURFACES, best, descend
+from experiments.optimizers import RATES, RULES, SURFACES, Surface, best, descend
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("surface", SURFACES, ids=lambda surface: surface.name.partition(":")[0])
-def test_every_rule_gets_down(rule: str, surface: object) -> None:
-    assert isinstance(surface, type(SURFACES[0]))
+def test_every_rule_gets_down(rule: str, surface: Surface) -> None:
     run = descend(surface, RULES[rule], 100)
     assert run.trace.shape == (101, 2)
-    np.testing.assert_array_equal(run.trace[0], np.float32(surface.start))
+    np.testing.assert_array_equal(run.trace[0], np.asarray(surface.start, np.float32))
     assert run.values[-1] < 0.2 * run.values[0]
 
 
