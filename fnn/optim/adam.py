@@ -101,8 +101,8 @@ def adam(
 
     def init(params: Params) -> AdamState:
         check_trainable("params", params)
-        v, v_max = (accumulators(params, real=True) if there else None for there in (True, amsgrad))
-        return AdamState(no_updates(), accumulators(params), v, v_max)
+        v_max = accumulators(params, real=True) if amsgrad else None
+        return AdamState(no_updates(), accumulators(params), accumulators(params, real=True), v_max)
 
     def update(updates: Params, state: AdamState, params: Params | None = None) -> tuple[Params, AdamState]:
         check_own(state, AdamState, v_max=amsgrad)

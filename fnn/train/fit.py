@@ -165,7 +165,7 @@ def _result(carry: Carry, plan: Plan) -> FitResult:
     result = FitResult(carry.state, carry.state if carry.best is None else carry.best, history)
     broken = int(carry.broken)
     if broken < 0:
-        if all(np.isfinite(np.asarray(w).astype(complex)).all() for w in jax.tree.leaves(carry.state.params)):
+        if all(np.isfinite(np.asarray(w)).all() for w in jax.tree.leaves(carry.state.params)):
             return result
         broken = int(carry.state.step) - 1
     where = f"step {broken} (epoch {broken // plan.steps}, batch {broken % plan.steps}; all counted from 0)"
