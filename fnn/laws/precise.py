@@ -1,0 +1,185 @@
+"""Laws of numbers: zeros, extremes, low precision, counters, derivatives."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.laws.cases import Case, example, nonzero, wild
+from fnn.laws.compare import close, finite, numbers, same, show
+from fnn.laws.law import Broken, Law, law
+from fnn.laws.rule import Built, Rule
+from fnn.laws.structure import DTYPES, arrays, precision
+from fnn.laws.traits import counters
+
+
+@law()
+def zero_gradient_is_finite(rule: Rule) -> None:
+    """Zero gradients give finite updates and a finite state, at zero parameters too, in every precision."""
+    for dtype in DTYPES:
+        with precision(dtype):
+            for scale in (0, 1):
+                params = jax.tree.map(lambda w, scale=scale: scale * w, arrays(example().of(dtype).params))
+                zero = jax.tree.map(jnp.zeros_like, params)
+                path = rule.standard.run(params, [zero, zero])
+                finite(path.updates, f"a zero gradient's update in {dtype}")
+                finite(path.states, f"the state after a zero gradient in {dtype}")
+
+
+@law("odd")
+def zero_gradient_rests(rule: Rule) -> None:
+    """At zero parameters, zero gradients give exactly zero updates, in every precision."""
+    for dtype in DTYPES:
+        with precision(dtype):
+            zero = jax.tree.map(jnp.zeros_like, arrays(example().of(dtype).params))
+            same(rule.standard.run(zero, [zero, zero]).updates, [zero, zero], f"a zero gradient's update in {dtype}", "0")
+
+
+@law()
+def extremes_are_survived(rule: Rule) -> None:
+    """Gradients of 1e-30, 1e20 and 1e30 give finite updates, and leave a finite state: no weight freezes for good."""
+    case = example()
+    for size in (1e-30, 1e20, 1e30):
+        path = rule.standard.run(case.params, [*case.times(size).gradients[:1], *case.gradients[:2]])
+        finite(path.updates, f"the update at or after a gradient of {size:g}")
+        finite(path.states, f"the state after a gradient of {size:g}")
+
+
+@law("counter")
+def counters_saturate(rule: Rule) -> None:
+    """A counter of steps is int32, stays at 2^31 - 1, and the updates there are finite and those of a step before."""
+    case = example(steps=4)
+    path = rule.standard.run(case.params, case.gradients[:2])
+    leaves, treedef = jax.tree.flatten(path.states[-1])
+    places = counters(path.states[-1])
+    start = jax.tree.leaves(path.states[0])
+    places = [i for i in places if int(leaves[i]) == int(start[i]) + 2]
+    for i in places:
+        if leaves[i].dtype != jnp.int32:
+            raise Broken(f"a counter is {leaves[i].dtype}")
+        leaves[i] = jnp.array(2**31 - 2, jnp.int32)
+    steady = [case.gradients[0]] * 4
+    late = rule.standard.run(case.params, steady, state=treedef.unflatten(leaves))
+    for state in late.states:
+        for i in places:
+            if int(jax.tree.leaves(state)[i]) < 2**31 - 2:
+                raise Broken(f"after 2^31 - 1 steps a counter is {int(jax.tree.leaves(state)[i])}")
+    finite(late.updates, "the update after 2^31 - 1 steps")
+    for now, before in zip(late.updates[1:], late.updates[:-1], strict=True):
+        close(now, before, 0.9, "the update at the end of the counter", "the one before")
+
+
+@law("odd", "elementwise", over=nonzero)
+def float32_first_step(rule: Rule, case: Case) -> None:
+    """The first update in float32 is that of float64 to 1e-6: nothing cancels."""
+    with precision("float64"):
+        wide = case.of(np.float64)
+        exact = jax.tree.map(numbers, rule.standard.run(wide.params, wide.gradients[:1]).updates)
+    close(rule.standard.run(case.params, case.gradients[:1]).updates, exact, 1e-6, "in float32", "in float64")
+
+
+def _long(dtype: Any, steps: int, holds: Any) -> Case:
+    """Many random gradients that the narrow dtype holds exactly; a third of them are 0."""
+    rng = np.random.default_rng(1)
+    g = rng.normal(size=(steps, 8)) * (rng.random(size=(steps, 8)) > 1 / 3)
+    g = np.asarray(jnp.asarray(g, holds).astype(jnp.float32)).astype(dtype)
+    return Case({"w": np.zeros(8, dtype)}, ({"w": g},))
+
+
+def _last(built: Built, case: Case) -> np.ndarray:
+    (gradients,) = case.gradients
+    _, updates = built.scan(case.params, gradients)
+    return numbers(updates["w"])[-100:]
+
+
+@law("odd", "elementwise")
+def float32_stays_right(rule: Rule) -> None:
+    """After 1,000 steps in float32, the last 100 updates are those of float64 to 1e-5."""
+    with precision("float64"):
+        exact = _last(rule.standard, _long(np.float64, 1000, jnp.float32))
+    close(_last(rule.standard, _long(np.float32, 1000, jnp.float32)), exact, 1e-5, "in float32", "in float64")
+
+
+@law("odd", "elementwise")
+def accumulators_are_wide(rule: Rule) -> None:
+    """For float16 and bfloat16 parameters, the last 100 of 1,000 updates are those of float32, rounded once."""
+    for dtype in (jnp.bfloat16, jnp.float16):
+        wide = _last(rule.standard, _long(np.float32, 1000, dtype))
+        narrow = _last(rule.standard, _long(dtype, 1000, dtype))
+        unit = float(jnp.finfo(dtype).eps)
+        close(narrow, wide, 2 * unit, f"in {jnp.dtype(dtype).name}", "in float32")
+
+
+def _scalar(built: Built, case: Case, gradients: Any) -> Any:
+    """A number that depends on all updates."""
+    state, total = built.init(case.params), 0.0
+    for g in gradients:
+        u, state = built.update(g, state, case.params)
+        total = total + sum(jnp.sum(jnp.cos(jnp.arange(x.size)).reshape(x.shape) * x) for x in jax.tree.leaves(u))
+    return total
+
+
+@law()
+def differentiable(rule: Rule) -> None:
+    """The updates' derivative with respect to the gradients is finite, under jax.checkpoint too."""
+    case = example()
+    for remat in (lambda f: f, jax.checkpoint):
+        slope = jax.jit(jax.grad(remat(lambda g: _scalar(rule.standard, case, g))))
+        finite(slope(case.gradients[:2]), "the derivative with respect to the gradient")
+
+
+@law()
+def differentiable_at_zero(rule: Rule) -> None:
+    """That derivative is finite at a zero gradient too, as learning to learn needs it."""
+    case = example()
+    zero = jax.tree.map(np.zeros_like, case.gradients[:2])
+    for params in (case.params, zero[0]):
+        slope = jax.jit(jax.grad(lambda g, w=params: _scalar(rule.standard, Case(w, case.gradients), g)))
+        finite(slope(zero), "the derivative with respect to a zero gradient")
+
+
+@law("learning_rate", "rate_linear")
+def rate_derivative(rule: Rule) -> None:
+    """The updates' derivative with respect to the learning rate is update / rate."""
+    case, rate = example(), jnp.float32(rule.rate)
+
+    def updates(rate: Any) -> Any:
+        built = rule.built(learning_rate=rate)
+        return built.update(case.gradients[0], built.init(case.params), case.params)[0]
+
+    u, slope = jax.jit(lambda rate: jax.jvp(updates, (rate,), (jnp.ones_like(rate),)))(rate)
+    close(slope, jax.tree.map(lambda x: x / rate, u), 1e-5, "d update / d rate", "update / rate")
+
+
+@law("centered")
+def centered_variance(rule: Rule) -> None:
+    """A constant gradient, whose variance is 0, gives finite updates with centered=True, for 1,000 steps."""
+    built = rule.built(centered=True)
+    for size in (1.0, 0.1, 1e-3):
+        _, updates = built.scan({"w": np.zeros(2, np.float32)}, {"w": np.full((1000, 2), size, np.float32)})
+        bad = ~np.isfinite(numbers(updates["w"])[:, 0])
+        if bad.any():
+            raise Broken(f"a gradient of {show(size)} gives {show(updates['w'][bad.argmax(), 0])} at step {bad.argmax()}")
+
+
+@law(over=wild)
+def updates_are_finite(rule: Rule, case: Case) -> None:
+    """Gradients from 1e-30 to 1e18, in any order, give finite updates."""
+    finite(rule.standard.run(case.params, case.gradients).updates, "the update")
+
+
+LAWS: tuple[Law, ...] = (
+    zero_gradient_is_finite,
+    zero_gradient_rests,
+    updates_are_finite,
+    extremes_are_survived,
+    counters_saturate,
+    float32_first_step,
+    float32_stays_right,
+    accumulators_are_wide,
+    differentiable,
+    differentiable_at_zero,
+    rate_derivative,
+    centered_variance,
+)

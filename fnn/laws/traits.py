@@ -1,0 +1,172 @@
+"""What is known of a rule without being told: claimed by its name, or seen on a few ordinary gradients.
+
+A trait is seen roughly, on ordinary numbers, and most of the time; its law then demands it exactly, everywhere.
+So a rule that is odd but for one number is broken, and one that is never odd makes no such claim.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.laws.cases import Case, example
+from fnn.laws.checking import Trait
+from fnn.laws.compare import numbers
+from fnn.laws.rule import Built, Path, Rule
+
+ODD = ("sgd", "momentum", "rmsprop", "adagrad", "adam")
+LINEAR = ("sgd", "momentum")
+ADAPTIVE = ("rmsprop", "adagrad", "adam")
+_ROUGH = 0.02
+
+
+def _claims(rule: Rule, families: tuple[str, ...]) -> Trait | None:
+    return Trait(True, f"it claims to be {rule.family}") if rule.family in families else None
+
+
+def _updates(built: Built, case: Case) -> list[Any]:
+    return built.run(case.params, case.gradients).updates
+
+
+def _alike(got: Any, expected: Any) -> bool:
+    """Whether most numbers of two trees are nearly the same."""
+    if jax.tree.structure(got) != jax.tree.structure(expected):
+        return False
+    pairs = [(numbers(a).ravel(), numbers(b).ravel()) for a, b in zip(*map(jax.tree.leaves, (got, expected)), strict=True)]
+    if any(a.shape != b.shape for a, b in pairs):
+        return False
+    a, b = (np.concatenate(column) if column else np.zeros(0) for column in zip(*pairs, strict=True))
+    near = np.abs(a - b) <= _ROUGH * np.maximum(np.abs(a), np.abs(b))
+    return bool(near.mean() > 0.5) if near.size else True
+
+
+def _seen(rule: Rule, name: str, check: Callable[[], bool]) -> Trait:
+    try:
+        holds = check()
+    except Exception as error:  # a rule that fails here fails in the laws that need nothing
+        return Trait(False, f"whether it is {name} could not be seen: {type(error).__name__}")
+    return Trait(holds, f"it is {'' if holds else 'not '}{name}, as ordinary gradients show")
+
+
+def zero_params(case: Case) -> Case:
+    """The case with all parameters 0."""
+    return Case(jax.tree.map(np.zeros_like, case.params), case.gradients)
+
+
+def negated(case: Case) -> Case:
+    """The case with parameters and gradients of the other sign."""
+    params, gradients = jax.tree.map(lambda x: -x, (case.params, case.gradients))
+    return Case(params, gradients)
+
+
+def reordered(case: Case) -> Case:
+    """The case with the elements of each leaf in the opposite order."""
+    params, gradients = jax.tree.map(lambda x: x.ravel()[::-1].reshape(x.shape), (case.params, case.gradients))
+    return Case(params, gradients)
+
+
+def _is_odd(rule: Rule) -> bool:
+    case = example()
+    return _alike(_updates(rule.standard, negated(case)), jax.tree.map(lambda u: -u, _updates(rule.standard, case)))
+
+
+def _is_elementwise(rule: Rule) -> bool:
+    """A change in one coordinate moves no other one."""
+    case = example()
+    changed = jax.tree.map(np.copy, case.gradients)
+    for g in changed:
+        g["w"][0, 0] *= -3
+    a, b = _updates(rule.standard, case), _updates(rule.standard, Case(case.params, changed))
+    others = [(x["w"].ravel()[1:], x["b"]) for x in a], [(x["w"].ravel()[1:], x["b"]) for x in b]
+    return _alike(*others)
+
+
+def _scaled(rule: Rule, power: float) -> bool:
+    case = zero_params(example()).times(2.0**14)
+    expected = jax.tree.map(lambda u: u * power, _updates(rule.bare, case))
+    return _alike(_updates(rule.bare, case.times(4.0)), expected)
+
+
+def _is_rate_linear(rule: Rule) -> bool:
+    case = example()
+    twice = rule.built(learning_rate=2 * rule.rate)
+    return _alike(_updates(twice, case), jax.tree.map(lambda u: 2 * u, _updates(rule.standard, case)))
+
+
+def _is_decoupled(rule: Rule) -> bool:
+    """The decay adds the same multiple of the parameters, whatever the gradients were."""
+    case, decay = example(), rule.built(weight_decay=0.25)
+    without = _updates(rule.built(weight_decay=0.0), case)
+    parts = [jax.tree.map(lambda a, b: (a - b), u, v) for u, v in zip(_updates(decay, case), without, strict=True)]
+    factors = [numbers(leaf) / case.params[name] for part in parts for name, leaf in part.items()]
+    spread = np.concatenate([f.ravel() for f in factors])
+    return bool(np.ptp(spread) <= _ROUGH * np.abs(spread).max()) and bool(np.abs(spread).max() > 0)
+
+
+def _guards(rule: Rule) -> bool:
+    case = example()
+    bad = jax.tree.map(lambda g: np.full_like(g, np.nan), case.gradients[0])
+    (update,) = rule.standard.run(case.params, [bad]).updates
+    return all(bool(np.isfinite(numbers(u)).all()) for u in jax.tree.leaves(update))
+
+
+def counters(state: Any) -> list[int]:
+    """Which leaves of a state are integer scalars."""
+    leaves = [jnp.asarray(x) if isinstance(x, int | np.integer) else x for x in jax.tree.leaves(state)]
+    return [i for i, x in enumerate(leaves) if x.shape == () and jnp.issubdtype(x.dtype, jnp.integer)]
+
+
+def slots(rule: Rule, path: Path) -> list[list[np.ndarray]]:
+    """Of each leaf of the state that is shaped like a parameter matrix, its values after each step."""
+    columns = zip(*(jax.tree.leaves(state) for state in path.states), strict=True)
+    shaped = [c for c in columns if np.shape(c[0]) == (2, 3)]
+    return [[numbers(x) for x in c] for c in shaped if jnp.issubdtype(c[0].dtype, jnp.floating)]
+
+
+def _argument(name: str) -> Callable[[Rule], Trait]:
+    def infer(rule: Rule) -> Trait:
+        if rule.factory is None:
+            return Trait(False, f"a built transformation was given: its {name} cannot be changed. Give its factory.")
+        return Trait(rule.takes(name), f"it takes no {name}")
+
+    return infer
+
+
+def _family(name: str) -> Callable[[Rule], Trait]:
+    return lambda rule: Trait(rule.family == name, f"it does not claim to be {name} (like={name!r} would)")
+
+
+def _probed(name: str, check: Callable[[Rule], bool], families: tuple[str, ...] = ()) -> Callable[[Rule], Trait]:
+    return lambda rule: _claims(rule, families) or _seen(rule, name, lambda: check(rule))
+
+
+INFERRED: dict[str, Callable[[Rule], Trait]] = {
+    "factory": lambda rule: Trait(rule.factory is not None, "a built transformation was given, not its factory"),
+    "learning_rate": _argument("learning_rate"),
+    "weight_decay": _argument("weight_decay"),
+    "centered": _argument("centered"),
+    "numbers": lambda rule: Trait(
+        rule.factory is not None and bool(rule.hyperparams), "there is no float argument of a factory"
+    ),
+    "odd": _probed("odd", _is_odd, ODD),
+    "elementwise": _probed("elementwise", _is_elementwise, ODD),
+    "linear": _probed("linear in the gradient", lambda rule: _scaled(rule, 4.0), LINEAR),
+    "scale_invariant": _probed("indifferent to the gradient's scale", lambda rule: _scaled(rule, 1.0), ADAPTIVE),
+    "rate_linear": _probed("linear in the learning rate", _is_rate_linear, ODD),
+    "decoupled_decay": _probed("of decoupled decay", _is_decoupled),
+    "guards": _probed("a guard against NaN", _guards),
+    "counter": lambda rule: Trait(
+        bool(counters(rule.standard.init(example().params))), "its state has no counter of steps"
+    ),
+    "sees_params": lambda rule: Trait(
+        any(np.shape(x) == (2, 3) for x in jax.tree.leaves(rule.standard.init(example().params))),
+        "its state has nothing of the parameters' shape to compare with",
+    ),
+    "convention": lambda rule: Trait(
+        rule.claim.convention is not None, "it claims no convention (like=fnn.optim.convention(...) would)"
+    ),
+    **{name: _family(name) for name in ODD},
+}
+"""How each trait of a rule is inferred."""
