@@ -36,7 +36,7 @@ def _number(rule: Rule, *names: str) -> float:
 def first_step(rule: Rule, case: Case) -> str:
     """Far above eps, the first step is -lr sign(g), of RMSProp -lr sign(g) / sqrt(1 - decay), of descent -lr g."""
     g = case.gradients[0]["w"] * _ABOVE_EPS
-    (u,) = _wide(rule.bare, [g])
+    (u,) = _wide(rule.undecayed(), [g])
     if rule.family in ("adam", "adagrad"):
         size, expected = "-lr sign(g)", -rule.rate * np.sign(g)
         if "amsgrad" in rule.claim.options and not getattr(rule.claim.convention, "choices", {})["amsgrad_corrected"]:
@@ -57,7 +57,7 @@ def first_step(rule: Rule, case: Case) -> str:
 def constant_gradient(rule: Rule) -> str:
     """Under a constant gradient the steps follow their closed form, and tend to their limit."""
     g, steps = np.array([3.0, -0.5]) * _ABOVE_EPS, 300
-    u = _wide(rule.bare, [g] * steps)
+    u = _wide(rule.undecayed(), [g] * steps)
     t = np.arange(1, steps + 1)[:, None]
     if rule.family == "momentum":
         return _geometric(rule, u, g)
@@ -102,7 +102,7 @@ def step_bound(rule: Rule, case: Case) -> None:
         bound = (1 - b1) / np.sqrt(1 - b2) * np.sqrt((1 - r**t) / (1 - r)) * np.sqrt(1 - b2**t) / (1 - b1**t)
     # The worst case grows by b2/b1 a step; Hypothesis's gradients come first.
     growing = [np.full(6, (b2 / b1) ** k) for k in range(70)] if b1 else []
-    steps = np.abs(_wide(rule.bare, [*(g["w"].ravel() for g in case.gradients), *growing])) / rule.rate
+    steps = np.abs(_wide(rule.undecayed(), [*(g["w"].ravel() for g in case.gradients), *growing])) / rule.rate
     excess = steps.max(axis=1) / bound[: len(steps)]
     if excess.max() > 1 + 1e-9:
         raise Broken(f"step {excess.argmax() + 1} is {show(steps.max(axis=1)[excess.argmax()])} lr, {excess.max():.6g} of the bound")

@@ -115,15 +115,18 @@ def _search(subject: Subject, law: Law, cases: Any, examples: int) -> str | None
     hypothesis = import_hypothesis()
     notes: list[str | None] = []
     smallest: list[_Found] = []
+    reasons: list[DoesNotApply] = []
 
     def trial(case: Any) -> None:
+        if reasons:
+            return
         try:
             notes.append(_tried(lambda: law.check(subject, case)))
         except _Found as found:
             smallest.append(_Found(found.note, str(case)))
             raise
-        except DoesNotApply:
-            hypothesis.reject()
+        except DoesNotApply as reason:
+            reasons.append(reason)
 
     settings = hypothesis.settings(
         max_examples=examples,
@@ -141,8 +144,8 @@ def _search(subject: Subject, law: Law, cases: Any, examples: int) -> str | None
     except _Found:
         # Hypothesis ends with the smallest case.
         raise smallest[-1] from None
-    except hypothesis.errors.Unsatisfiable:
-        raise DoesNotApply("no case meets its conditions") from None
+    if reasons:
+        raise reasons[0]
     return notes[-1] if notes else None
 
 
@@ -150,7 +153,6 @@ def import_hypothesis() -> Any:
     """Hypothesis, which only the laws need."""
     try:
         import hypothesis
-        import hypothesis.errors
     except ImportError as error:
         raise ImportError("fnn.laws searches counterexamples with Hypothesis: pip install 'fnn[laws]'") from error
     return hypothesis

@@ -17,7 +17,7 @@ def _descends(rule: Rule, loss: Callable[[Any], Any], w: Any, target: float, ste
     """Some constant rate brings the loss below the target at some step; tells which."""
     reached = {}
     for rate in RATES:
-        built = rule.built(learning_rate=rate)
+        built = rule.undecayed(learning_rate=rate)
 
         def step(carry: Any, _: Any, built: Any = built) -> Any:
             w, state = carry
@@ -78,12 +78,7 @@ def counterexample_of_reddi(rule: Rule) -> str:
     if not (rule.takes("b1") and rule.takes("b2")):
         raise DoesNotApply("it takes no b1 and b2")
     c = 3.0
-    built = rule.built(
-        learning_rate=lambda t: 0.5 / jnp.sqrt(t + 1.0),
-        b1=0.0,
-        b2=1 / (1 + c**2),
-        **({"weight_decay": 0.0} if rule.takes("weight_decay") else {}),
-    )
+    built = rule.undecayed(learning_rate=lambda t: 0.5 / jnp.sqrt(t + 1.0), b1=0.0, b2=1 / (1 + c**2))
 
     def step(carry: Any, t: Any) -> Any:
         x, state = carry

@@ -111,11 +111,14 @@ def _simpler(rule: Rule) -> tuple[Built, Any, str]:
     def sign(g: Any) -> Any:
         return -rule.rate * np.sign(g)
 
+    if rule.claim.options[:1] in (("centered",), ("amsgrad",)):
+        raise DoesNotApply(f"without memory there is nothing left of {rule.claim.options[0]}")
     if rule.family == "adam" and rule.takes("b1") and rule.takes("b2"):
-        changes = {"b1": 0.0, "b2": 0.0} | ({"weight_decay": 0.0} if rule.takes("weight_decay") else {})
-        return rule.built(**changes), sign, "b1 = b2 = 0"
-    if rule.family == "rmsprop" and rule.takes("decay"):
+        return rule.undecayed(b1=0.0, b2=0.0), sign, "b1 = b2 = 0"
+    if rule.family == "rmsprop" and rule.takes("decay") and not rule.claim.numbers.get("momentum"):
         return rule.built(decay=0.0), sign, "decay = 0"
+    if rule.claim.numbers.get("dampening"):
+        raise DoesNotApply("with dampening it is not gradient descent")
     beta = next((name for name in ("beta", "momentum") if rule.takes(name)), None)
     if rule.family == "momentum" and beta:
         return rule.built(**{beta: 0.0}), lambda g: -rule.rate * g, f"{beta} = 0"

@@ -96,7 +96,7 @@ class Report:
 
 
 def _lines(row: Row) -> str:
-    head = f"  {row.verdict:<15}{row.law:<28}"
+    head = f"  {row.verdict:<15}{row.law:<31}"
     bad = row.verdict in ("broken", "outdated", "expected")
     parts = [row.statement, row.note if bad else "", f"smallest: {row.counterexample}" if row.counterexample else ""]
     if row.verdict == "does not apply":

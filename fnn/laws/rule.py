@@ -124,10 +124,10 @@ class Rule:
             self._built[key] = Built(self._make(changes), self.extra)
         return self._built[key]
 
-    @property
-    def bare(self) -> Built:
-        """Without weight decay."""
-        return self.built(weight_decay=0.0) if self.hyperparams.get("weight_decay") else self.standard
+    def undecayed(self, **changes: Any) -> Built:
+        """The transformation without weight decay, and with some arguments changed."""
+        decays = self.factory is not None and self.hyperparams.get("weight_decay")
+        return self.built(**changes, **({"weight_decay": 0.0} if decays else {}))
 
     @property
     def rate(self) -> float:

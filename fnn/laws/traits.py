@@ -73,20 +73,20 @@ def _is_odd(rule: Rule) -> bool:
 
 
 def _is_elementwise(rule: Rule) -> bool:
-    """A change in one coordinate moves no other one."""
+    """A great change in one coordinate moves no other one."""
     case = example()
-    changed = jax.tree.map(np.copy, case.gradients)
-    for g in changed:
-        g["w"][0, 0] *= -3
-    a, b = _updates(rule.standard, case), _updates(rule.standard, Case(case.params, changed))
+    params, gradients = jax.tree.map(np.copy, (case.params, case.gradients))
+    for w in (params, *gradients):
+        w["w"][0, 0] *= -1000
+    a, b = _updates(rule.standard, case), _updates(rule.standard, Case(params, gradients))
     others = [(x["w"].ravel()[1:], x["b"]) for x in a], [(x["w"].ravel()[1:], x["b"]) for x in b]
     return _alike(*others)
 
 
 def _scaled(rule: Rule, power: float) -> bool:
     case = zero_params(example()).times(2.0**14)
-    expected = jax.tree.map(lambda u: u * power, _updates(rule.bare, case))
-    return _alike(_updates(rule.bare, case.times(4.0)), expected)
+    expected = jax.tree.map(lambda u: u * power, _updates(rule.undecayed(), case))
+    return _alike(_updates(rule.undecayed(), case.times(4.0)), expected)
 
 
 def _is_rate_linear(rule: Rule) -> bool:
