@@ -34,6 +34,13 @@ def arrays(tree: Any) -> Any:
 
 
 @law()
+def runs(rule: Rule) -> None:
+    """init and update run on ordinary parameters and gradients."""
+    case = example()
+    rule.standard.run(case.params, case.gradients)
+
+
+@law()
 def init_is_pure(rule: Rule) -> None:
     """init gives the same state again, under jit and under eval_shape too, and leaves the parameters alone."""
     params = arrays(example().params)

@@ -45,7 +45,7 @@ def _alike(got: Any, expected: Any) -> bool:
 def _seen(rule: Rule, name: str, check: Callable[[], bool]) -> Trait:
     try:
         holds = check()
-    except Exception as error:  # a rule that fails here fails in the laws that need nothing
+    except Exception as error:
         return Trait(False, f"whether it is {name} could not be seen: {type(error).__name__}")
     return Trait(holds, f"it is {'' if holds else 'not '}{name}, as ordinary gradients show")
 
@@ -142,7 +142,16 @@ def _probed(name: str, check: Callable[[Rule], bool], families: tuple[str, ...] 
     return lambda rule: _claims(rule, families) or _seen(rule, name, lambda: check(rule))
 
 
+def _runs(rule: Rule) -> Trait:
+    try:
+        _updates(rule.standard, example())
+    except Exception:
+        return Trait(False, "it does not run")
+    return Trait(True, "it runs")
+
+
 INFERRED: dict[str, Callable[[Rule], Trait]] = {
+    "runs": _runs,
     "factory": lambda rule: Trait(rule.factory is not None, "a built transformation was given, not its factory"),
     "learning_rate": _argument("learning_rate"),
     "weight_decay": _argument("weight_decay"),

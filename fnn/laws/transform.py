@@ -1,25 +1,23 @@
 """The check of a gradient transformation."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from fnn.errors import check_choice, check_count
 from fnn.laws import bounds, convergence, precise, purity, rates, structure, symmetry
 from fnn.laws.checking import check_laws
 from fnn.laws.law import Law
 from fnn.laws.report import Report
 from fnn.laws.rule import Rule
 from fnn.laws.traits import INFERRED
-from fnn.errors import check_choice, check_count
 from fnn.optim import Convention
 
+_OTHERS = (structure, purity, precise, symmetry, rates, bounds, convergence)
+# Of a rule that does not run, the other laws say nothing.
 LAWS: tuple[Law, ...] = (
-    *structure.LAWS,
-    *purity.LAWS,
-    *precise.LAWS,
-    *symmetry.LAWS,
-    *rates.LAWS,
-    *bounds.LAWS,
-    *convergence.LAWS,
+    structure.runs,
+    *(replace(law, needs=("runs", *law.needs)) for module in _OTHERS for law in module.LAWS),
 )
 
 

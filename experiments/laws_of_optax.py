@@ -1,0 +1,146 @@
+"""The law kit on every public Optax factory: which of Optax's rules break which laws.
+
+The reports go to runs/laws_of_optax/, one file a factory, and a table of all: what broke, by factory and by law.
+"""
+
+import inspect
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Read when JAX starts its backend: the laws of sharding need more than one device.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+
+import jax
+import jax.numpy as jnp
+import optax
+import optax.contrib
+from rich.table import Table
+
+from experiments.common import command, console
+from fnn.laws import Report, check_transform
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen."""
+
+    only: tuple[str, ...] = ()
+    """Names of factories, such as adam or contrib.muon; none means all."""
+    examples: int = 10
+    """How many cases Hypothesis tries for a law."""
+    out: Path = Path("runs")
+    """Folder for the reports."""
+
+
+def _inner(**numbers: Any) -> dict[str, Any]:
+    return {"inner": optax.adam(0.0625), **numbers}
+
+
+# What a factory needs besides a learning rate.
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "adaptive_grad_clip": {"clipping": 0.5},
+    "add_decayed_weights": {"weight_decay": 0.25},
+    "add_noise": {"eta": 0.5, "gamma": 0.5, "key": jax.random.key(0)},
+    "apply_if_finite": _inner(max_consecutive_errors=5),
+    "clip": {"max_delta": 1.0},
+    "clip_by_block_rms": {"threshold": 1.0},
+    "clip_by_global_norm": {"max_norm": 1.0},
+    "conditionally_mask": _inner(should_transform_fn=lambda step: step % 2 == 0),
+    "conditionally_transform": _inner(should_transform_fn=lambda step: step % 2 == 0),
+    "ema": {"decay": 0.5},
+    "flatten": _inner(),
+    "freeze": {"mask": False},
+    "masked": _inner(mask=True),
+    "scale": {"step_size": 0.5},
+    "scale_by_learning_rate": {"learning_rate": 0.0625},
+    "scale_by_schedule": {"step_size_fn": lambda t: 0.5 / (1 + t)},
+    "scale_by_rprop": {"learning_rate": 0.0625},
+    "scale_by_trust_ratio": {},
+    "selective_transform": {"optimizer": optax.adam(0.0625), "freeze_mask": False},
+    "stateless": {"f": lambda updates, _: jax.tree.map(jnp.sign, updates)},
+    "stateless_with_tree_map": {"f": lambda g, _: jnp.sign(g)},
+    "trace": {"decay": 0.5},
+    "with_extra_args_support": {"tx": optax.adam(0.0625)},
+    "noisy_sgd": {"key": 0},
+    "lbfgs": {"learning_rate": 0.0625, "linesearch": None},
+    "contrib.madgrad": {"learning_rate": 0.0625},
+    "contrib.differentially_private_aggregate": {"l2_norm_clip": 1.0, "noise_multiplier": 0.5},
+    "contrib.schedule_free": {"base_optimizer": optax.sgd(0.0625), "learning_rate": 0.0625},
+    "contrib.mechanize": {"base_optimizer": optax.sgd(0.0625)},
+    "contrib.split_real_and_imaginary": _inner(),
+    "multi_transform": {"transforms": {"a": optax.adam(0.0625)}, "param_labels": "a"},
+    "partition": {"transforms": {"a": optax.adam(0.0625)}, "param_labels": "a"},
+}
+# What update takes besides gradients, state and parameters.
+EXTRA: dict[str, dict[str, Any]] = {
+    name: {"value": jnp.float32(1.0)}
+    for name in ("polyak_sgd", "scale_by_polyak", "contrib.momo", "contrib.momo_adam", "contrib.reduce_on_plateau")
+} | {"contrib.sophia": {"obj_fn": lambda w: sum(jnp.sum(x**2) for x in jax.tree.leaves(w))}}
+# What is no rule of (gradients, state, parameters), and why.
+NO_RULES = {
+    "chain": "a law of its own checks it",
+    "inject_hyperparams": "it makes a factory of a factory",
+    "inject_stateful_hyperparams": "it makes a factory of a factory",
+    "lookahead": "its parameters are pairs of fast and slow ones",
+    "measure_with_ema": "it only looks",
+    "snapshot": "it only looks",
+    "named_chain": "it takes pairs of names and rules",
+    "scale_by_backtracking_linesearch": "it asks for the loss function",
+    "scale_by_zoom_linesearch": "it asks for the loss function",
+    "contrib.differentially_private_aggregate": "it takes a gradient for each example",
+    "contrib.dpsgd": "it takes a gradient for each example",
+    "contrib.sam": "it takes two optimizers that move in turn",
+    "contrib.galore": "it takes dimension labels for each leaf",
+    "contrib.scale_by_galore": "it takes dimension labels for each leaf",
+}
+
+
+def factories() -> dict[str, Callable[..., Any]]:
+    """Every public function of optax and optax.contrib whose annotation says that it returns a transformation."""
+    found = {}
+    for prefix, module in (("", optax), ("contrib.", optax.contrib)):
+        for name, value in sorted(vars(module).items()):
+            if inspect.isfunction(value) and not name.startswith("_"):
+                returns = str(inspect.signature(value).return_annotation)
+                if "GradientTransformation" in returns:
+                    found[prefix + name] = value
+    return found
+
+
+def check(name: str, factory: Callable[..., Any], examples: int) -> Report:
+    """The kit's report on one factory."""
+    numbers: Mapping[str, Any] = ARGUMENTS.get(name, {})
+    return check_transform(factory, hyperparams=numbers, extra=EXTRA.get(name), examples=examples, name=f"optax.{name}")
+
+
+def main(options: Options) -> None:
+    """Checks them one after another; each report is written as soon as it is there."""
+    folder = options.out / "laws_of_optax"
+    folder.mkdir(parents=True, exist_ok=True)
+    broken: Counter[str] = Counter()
+    table = Table("factory", "held", "broken", "broken laws")
+    for name, factory in factories().items():
+        if name in NO_RULES or (options.only and name not in options.only):
+            continue
+        report = check(name, factory, options.examples)
+        (folder / f"{name}.txt").write_text(f"{report}\n", encoding="utf-8")
+        laws = [row.law for row in report.broken]
+        broken.update(laws)
+        held = sum(row.verdict == "held" for row in report.rows)
+        table.add_row(name, str(held), str(len(laws)), ", ".join(laws))
+        console.print(f"{name}: {held} held, {len(laws)} broken")
+    console.print(table)
+    by_law = Table("law", "factories that break it")
+    for law, times in broken.most_common():
+        by_law.add_row(law, str(times))
+    console.print(by_law)
+    for name, reason in NO_RULES.items():
+        console.print(f"not checked: {name}, for {reason}")
+
+
+if __name__ == "__main__":
+    command(main, Options)
