@@ -4,6 +4,9 @@ A network is a pure function over a pytree of parameters, an optimizer one over 
 training step one over a pytree of state; so a whole run is one function that XLA compiles into one program.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from fnn import (
     activations,
     data,
@@ -22,6 +25,9 @@ from fnn import (
 )
 from fnn.train.fit import fit
 
+if TYPE_CHECKING:
+    from fnn import laws
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -32,6 +38,7 @@ __all__ = [
     "initializers",
     "interop",
     "keys",
+    "laws",
     "losses",
     "metrics",
     "nn",
@@ -41,3 +48,16 @@ __all__ = [
     "tree",
     "typing",
 ]
+
+# What most programs do without is imported when it is first used.
+_LATER = frozenset({"laws"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return importlib.import_module(f"fnn.{name}")
+    raise AttributeError(f"module 'fnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

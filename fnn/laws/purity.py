@@ -11,7 +11,7 @@ import optax
 
 from fnn.laws.cases import Case, example, tame, wild
 from fnn.laws.compare import close, same
-from fnn.laws.law import Broken, Law, law
+from fnn.laws.law import Broken, DoesNotApply, Law, law
 from fnn.laws.rule import Built, Rule
 from fnn.laws.structure import arrays, precision
 
@@ -31,7 +31,7 @@ def deterministic(rule: Rule) -> None:
 
 @law()
 def inputs_untouched(rule: Rule) -> None:
-    """Parameters, gradients and state that come as NumPy arrays are the same afterwards."""
+    """Parameters, gradients and state may come as NumPy arrays, and are the same afterwards."""
     case = example()
     state = jax.tree.map(_numpy, rule.standard.run(case.params, case.gradients[:1]).states[-1])
     given = (case.gradients[1], state, case.params)
@@ -189,6 +189,8 @@ def chain_is_associative(rule: Rule) -> None:
 @law()
 def accumulation(rule: Rule) -> None:
     """Micro-batches gathered by optax.MultiSteps give the update of the whole batch."""
+    if rule.extra:
+        raise DoesNotApply("optax.MultiSteps passes no further arguments on")
     case = example(steps=4)
     multi: Any = optax.MultiSteps(rule.standard.tx, every_k_schedule=2)
     built = Built(multi.gradient_transformation(), rule.extra)

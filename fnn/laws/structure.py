@@ -173,15 +173,21 @@ def donation_is_used(rule: Rule) -> None:
 
 @law("elementwise")
 def memory(rule: Rule) -> str:
-    """The state is a whole number of times the parameters, and at most two numbers more."""
+    """The state is a whole number of times the parameters, and at most two numbers and a key more."""
 
     def count(n: int) -> int:
-        return sum(x.size for x in jax.tree.leaves(jax.eval_shape(rule.standard.init, jnp.zeros(n))))
+        leaves = jax.tree.leaves(jax.eval_shape(rule.standard.init, jnp.zeros(n)))
+        return sum(x.size for x in leaves if not _is_key(x))
 
     slope, rest = (count(16) - count(8)) / 8, 2 * count(8) - count(16)
     if not slope.is_integer() or not 0 <= rest <= 2:
         raise Broken(f"{slope:g} numbers a parameter and {rest:g} more")
     return f"{slope:g} numbers a parameter, and {rest:g} more"
+
+
+def _is_key(x: Any) -> bool:
+    legacy = x.shape == (2,) and x.dtype == jnp.uint32
+    return legacy or jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 @law("sees_params")

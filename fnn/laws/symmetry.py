@@ -22,7 +22,7 @@ def odd(rule: Rule, case: Case) -> None:
     same(there, jax.tree.map(lambda u: -u, here), "update(-g)", "-update(g)")
 
 
-@law("elementwise", over=tame)
+@law("elementwise", "odd", over=tame)
 def permutation(rule: Rule, case: Case) -> None:
     """The order of the elements in a leaf does not matter."""
     here = rule.standard.run(case.params, case.gradients).updates
@@ -32,7 +32,7 @@ def permutation(rule: Rule, case: Case) -> None:
     close(back, here, 1e-6, "in the opposite order", "in order")
 
 
-@law("elementwise", over=tame)
+@law("elementwise", "odd", over=tame)
 def split_leaves(rule: Rule, case: Case) -> None:
     """Six numbers have the same updates as one leaf, as a matrix, and as two leaves."""
     whole = rule.standard.run(case.params, case.gradients).updates
@@ -83,7 +83,7 @@ def gradient_scale_invariant(rule: Rule, case: Case) -> None:
     close(larger, plain, 2e-6, "update(1024 g)", "update(g)")
 
 
-@law()
+@law("odd")
 def complex_parameters(rule: Rule) -> str:
     """Complex parameters move as pairs of reals, or by the modulus (a turn of g turns the update), or are refused."""
     g = [np.array(row, np.complex64) for row in ([3 + 4j, -1 + 1j, 2j], [1 - 1j, -2, 0.5 + 2j])]

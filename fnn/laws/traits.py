@@ -1,7 +1,7 @@
 """What is known of a rule without being told: claimed by its name, or seen on a few ordinary gradients.
 
-A trait is seen roughly, on ordinary numbers, and most of the time; its law then demands it exactly, everywhere.
-So a rule that is odd but for one number is broken, and one that is never odd makes no such claim.
+A trait is seen roughly, on ordinary numbers; its law then demands it exactly, everywhere. So a rule that is odd
+but for awkward numbers is broken, and one that is not odd at all makes no such claim.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from fnn.laws.rule import Built, Path, Rule
 ODD = ("sgd", "momentum", "rmsprop", "adagrad", "adam")
 LINEAR = ("sgd", "momentum")
 ADAPTIVE = ("rmsprop", "adagrad", "adam")
-_ROUGH = 0.02
+_ROUGH = 0.01
 
 
 def _claims(rule: Rule, families: tuple[str, ...]) -> Trait | None:
@@ -31,7 +31,7 @@ def _updates(built: Built, case: Case) -> list[Any]:
 
 
 def _alike(got: Any, expected: Any) -> bool:
-    """Whether most numbers of two trees are nearly the same."""
+    """Whether the numbers of two trees are nearly the same."""
     if jax.tree.structure(got) != jax.tree.structure(expected):
         return False
     pairs = [(numbers(a).ravel(), numbers(b).ravel()) for a, b in zip(*map(jax.tree.leaves, (got, expected)), strict=True)]
@@ -39,7 +39,7 @@ def _alike(got: Any, expected: Any) -> bool:
         return False
     a, b = (np.concatenate(column) if column else np.zeros(0) for column in zip(*pairs, strict=True))
     near = np.abs(a - b) <= _ROUGH * np.maximum(np.abs(a), np.abs(b))
-    return bool(near.mean() > 0.5) if near.size else True
+    return bool(near.all())
 
 
 def _seen(rule: Rule, name: str, check: Callable[[], bool]) -> Trait:
@@ -73,20 +73,28 @@ def _is_odd(rule: Rule) -> bool:
 
 
 def _is_elementwise(rule: Rule) -> bool:
-    """A great change in one coordinate moves no other one."""
+    """A change in one coordinate, great or small, moves no other one."""
     case = example()
-    params, gradients = jax.tree.map(np.copy, (case.params, case.gradients))
-    for w in (params, *gradients):
-        w["w"][0, 0] *= -1000
-    a, b = _updates(rule.standard, case), _updates(rule.standard, Case(params, gradients))
-    others = [(x["w"].ravel()[1:], x["b"]) for x in a], [(x["w"].ravel()[1:], x["b"]) for x in b]
-    return _alike(*others)
+
+    def others(factor: float) -> Any:
+        params, gradients = jax.tree.map(np.copy, (case.params, case.gradients))
+        for w in (params, *gradients):
+            w["w"][0, 0] *= factor
+        updates = _updates(rule.standard, Case(params, gradients))
+        return [(u["w"].ravel()[1:], u["b"]) for u in updates]
+
+    return all(_alike(others(factor), others(1.0)) for factor in (-1000.0, -0.001))
 
 
-def _scaled(rule: Rule, power: float) -> bool:
-    case = zero_params(example()).times(2.0**14)
-    expected = jax.tree.map(lambda u: u * power, _updates(rule.undecayed(), case))
-    return _alike(_updates(rule.undecayed(), case.times(4.0)), expected)
+def _scaled(rule: Rule, power: float, sizes: tuple[float, ...]) -> bool:
+    """Gradients four times as large make updates `power` times as large, at each of these sizes."""
+
+    def holds(size: float) -> bool:
+        case = zero_params(example()).times(size)
+        expected = jax.tree.map(lambda u: u * power, _updates(rule.undecayed(), case))
+        return _alike(_updates(rule.undecayed(), case.times(4.0)), expected)
+
+    return all(map(holds, sizes))
 
 
 def _is_rate_linear(rule: Rule) -> bool:
@@ -161,8 +169,8 @@ INFERRED: dict[str, Callable[[Rule], Trait]] = {
     ),
     "odd": _probed("odd", _is_odd, ODD),
     "elementwise": _probed("elementwise", _is_elementwise, ODD),
-    "linear": _probed("linear in the gradient", lambda rule: _scaled(rule, 4.0), LINEAR),
-    "scale_invariant": _probed("indifferent to the gradient's scale", lambda rule: _scaled(rule, 1.0), ADAPTIVE),
+    "linear": _probed("linear in the gradient", lambda rule: _scaled(rule, 4.0, (2.0**-10, 1.0, 2.0**14)), LINEAR),
+    "scale_invariant": _probed("indifferent to the gradient's scale", lambda rule: _scaled(rule, 1.0, (2.0**14,)), ADAPTIVE),
     "rate_linear": _probed("linear in the learning rate", _is_rate_linear, ODD),
     "decoupled_decay": _probed("of decoupled decay", _is_decoupled),
     "guards": _probed("a guard against NaN", _guards),
