@@ -20,6 +20,7 @@ import optax
 import optax.contrib
 from rich.table import Table
 
+import fnn
 from experiments.common import command, console
 from fnn.laws import Report, check_transform
 
@@ -36,8 +37,12 @@ class Options:
     """Folder for the reports."""
 
 
+# What wrappers wrap: a rule that breaks no law, so that what breaks is their own.
+SOUND = fnn.optim.adam(0.0625)
+
+
 def _inner(**numbers: Any) -> dict[str, Any]:
-    return {"inner": optax.adam(0.0625), **numbers}
+    return {"inner": SOUND, **numbers}
 
 
 # What a factory needs besides a learning rate.
@@ -49,37 +54,39 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "clip": {"max_delta": 1.0},
     "clip_by_block_rms": {"threshold": 1.0},
     "clip_by_global_norm": {"max_norm": 1.0},
-    "conditionally_mask": _inner(should_transform_fn=lambda step: step % 2 == 0),
-    "conditionally_transform": _inner(should_transform_fn=lambda step: step % 2 == 0),
+    "conditionally_mask": _inner(should_transform_fn=lambda step: step >= 0),
+    "conditionally_transform": _inner(should_transform_fn=lambda step: step >= 0),
     "ema": {"decay": 0.5},
     "flatten": _inner(),
     "freeze": {"mask": False},
     "masked": _inner(mask=True),
     "scale": {"step_size": 0.5},
     "scale_by_learning_rate": {"learning_rate": 0.0625},
-    "scale_by_schedule": {"step_size_fn": lambda t: 0.5 / (1 + t)},
+    "scale_by_schedule": {"step_size_fn": lambda t: 0.5 / (1.0 + t)},
     "scale_by_rprop": {"learning_rate": 0.0625},
     "scale_by_trust_ratio": {},
-    "selective_transform": {"optimizer": optax.adam(0.0625), "freeze_mask": False},
+    "selective_transform": {"optimizer": SOUND, "freeze_mask": False},
     "stateless": {"f": lambda updates, _: jax.tree.map(jnp.sign, updates)},
     "stateless_with_tree_map": {"f": lambda g, _: jnp.sign(g)},
     "trace": {"decay": 0.5},
-    "with_extra_args_support": {"tx": optax.adam(0.0625)},
+    "with_extra_args_support": {"tx": SOUND},
     "noisy_sgd": {"key": 0},
     "lbfgs": {"learning_rate": 0.0625, "linesearch": None},
     "contrib.madgrad": {"learning_rate": 0.0625},
     "contrib.differentially_private_aggregate": {"l2_norm_clip": 1.0, "noise_multiplier": 0.5},
-    "contrib.schedule_free": {"base_optimizer": optax.sgd(0.0625), "learning_rate": 0.0625},
-    "contrib.mechanize": {"base_optimizer": optax.sgd(0.0625)},
+    "contrib.schedule_free": {"base_optimizer": fnn.optim.sgd(0.0625), "learning_rate": 0.0625},
+    "contrib.mechanize": {"base_optimizer": fnn.optim.sgd(0.0625)},
     "contrib.split_real_and_imaginary": _inner(),
-    "multi_transform": {"transforms": {"a": optax.adam(0.0625)}, "param_labels": "a"},
-    "partition": {"transforms": {"a": optax.adam(0.0625)}, "param_labels": "a"},
+    "multi_transform": {"transforms": {"a": SOUND}, "param_labels": "a"},
+    "partition": {"transforms": {"a": SOUND}, "param_labels": "a"},
 }
 # What update takes besides gradients, state and parameters.
 EXTRA: dict[str, dict[str, Any]] = {
     name: {"value": jnp.float32(1.0)}
     for name in ("polyak_sgd", "scale_by_polyak", "contrib.momo", "contrib.momo_adam", "contrib.reduce_on_plateau")
 } | {"contrib.sophia": {"obj_fn": lambda w: sum(jnp.sum(x**2) for x in jax.tree.leaves(w))}}
+# What a few ordinary gradients do not show.
+TRAITS = {"contrib.mechanize": {"elementwise": False}}  # it learns one scale for all leaves, from a millionth on
 # What is no rule of (gradients, state, parameters), and why.
 NO_RULES = {
     "chain": "a law of its own checks it",
@@ -88,6 +95,7 @@ NO_RULES = {
     "lookahead": "its parameters are pairs of fast and slow ones",
     "measure_with_ema": "it only looks",
     "snapshot": "it only looks",
+    "contrib.scale_by_muon": "it takes matrices alone",
     "named_chain": "it takes pairs of names and rules",
     "scale_by_backtracking_linesearch": "it asks for the loss function",
     "scale_by_zoom_linesearch": "it asks for the loss function",
@@ -114,7 +122,14 @@ def factories() -> dict[str, Callable[..., Any]]:
 def check(name: str, factory: Callable[..., Any], examples: int) -> Report:
     """The kit's report on one factory."""
     numbers: Mapping[str, Any] = ARGUMENTS.get(name, {})
-    return check_transform(factory, hyperparams=numbers, extra=EXTRA.get(name), examples=examples, name=f"optax.{name}")
+    return check_transform(
+        factory,
+        hyperparams=numbers,
+        extra=EXTRA.get(name),
+        traits=TRAITS.get(name),
+        examples=examples,
+        name=f"optax.{name}",
+    )
 
 
 def main(options: Options) -> None:

@@ -105,7 +105,9 @@ def step_bound(rule: Rule, case: Case) -> None:
     steps = np.abs(_wide(rule.undecayed(), [*(g["w"].ravel() for g in case.gradients), *growing])) / rule.rate
     excess = steps.max(axis=1) / bound[: len(steps)]
     if excess.max() > 1 + 1e-9:
-        raise Broken(f"step {excess.argmax() + 1} is {show(steps.max(axis=1)[excess.argmax()])} lr, {excess.max():.6g} of the bound")
+        raise Broken(
+            f"step {excess.argmax() + 1} is {show(steps.max(axis=1)[excess.argmax()])} lr, {excess.max():.6g} of the bound"
+        )
 
 
 @law("learning_rate", "adagrad", over=tame)

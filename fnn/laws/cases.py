@@ -91,6 +91,8 @@ def example(dtype: Any = np.float32, steps: int = 3) -> Case:
 
     def tree(low: int) -> dict[str, np.ndarray]:
         signs = {name: rng.choice([-1, 1], size=shape) for name, shape in SHAPES.items()}
-        return {name: (signs[name] * rng.integers(low, 33, size=shape) / 8).astype(dtype) for name, shape in SHAPES.items()}
+        return {
+            name: (signs[name] * rng.integers(low, 33, size=shape) / 8).astype(dtype) for name, shape in SHAPES.items()
+        }
 
     return Case(tree(1), tuple(tree(2) for _ in range(steps)))

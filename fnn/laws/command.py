@@ -99,4 +99,3 @@ def _like(text: str | None) -> str | Convention | None:
         return text
     name, _, rule = text.partition("/")
     return convention(name, rule)
-

@@ -10,6 +10,9 @@ from fnn.laws.law import Broken
 from fnn.tree import named_leaves
 
 
+_TINY = float(np.finfo(np.float32).tiny)  # below it float32 has fewer digits, or none
+
+
 def numbers(leaf: Any) -> np.ndarray:
     """A leaf as a NumPy array, wide enough to compare; a typed key as its data."""
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -17,6 +20,8 @@ def numbers(leaf: Any) -> np.ndarray:
     x = np.asarray(leaf)
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return x.astype(np.complex128)
+    if x.dtype == np.bool_:
+        return x.astype(np.int8)
     return x.astype(np.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
@@ -25,21 +30,29 @@ def same(got: Any, expected: Any, what: str = "got", other: str = "expected") ->
     close(got, expected, 0.0, what, other)
 
 
-def close(got: Any, expected: Any, tolerance: float, what: str = "got", other: str = "expected") -> None:
-    """The same numbers up to `tolerance` times the largest number of the leaf."""
+def close(
+    got: Any, expected: Any, tolerance: float, what: str = "got", other: str = "expected", *, beside: Any = ()
+) -> None:
+    """The same numbers up to `tolerance` times the largest number of the leaf, or of the numbers `beside` it.
+
+    A rule that makes its update as the difference of two parameters can be no better than these.
+    """
+    size = max((float(np.abs(numbers(x)).max()) for x in jax.tree.leaves(beside)), default=0.0)
     like = jax.tree.structure(expected)
     if jax.tree.structure(got) != like:
         raise Broken(f"{what} is the tree {jax.tree.structure(got)}, {other} is {like}")
     for (name, a), b in zip(named_leaves(got).items(), jax.tree.leaves(expected), strict=True):
-        _leaf(name, numbers(a), numbers(b), tolerance, what, other)
+        _leaf(name, numbers(a), numbers(b), tolerance, size, (what, other))
 
 
-def _leaf(name: str, a: np.ndarray, b: np.ndarray, tolerance: float, what: str, other: str) -> None:
+def _leaf(name: str, a: np.ndarray, b: np.ndarray, tolerance: float, size: float, names: tuple[str, str]) -> None:
+    what, other = names
     if a.shape != b.shape:
         raise Broken(f"{at(name)}: {what} has shape {a.shape}, {other} has {b.shape}")
     with np.errstate(all="ignore"):
         sizes = np.abs(np.where(np.isfinite(a) & np.isfinite(b), np.maximum(np.abs(a), np.abs(b)), 0))
-        apart = ~((a == b) | (np.isnan(a) & np.isnan(b))) & ~(np.abs(a - b) <= tolerance * np.max(sizes, initial=0))
+        allowed = tolerance * np.max(sizes, initial=size) + (_TINY if tolerance else 0)
+        apart = ~((a == b) | (np.isnan(a) & np.isnan(b))) & ~(np.abs(a - b) <= allowed)
     if apart.any():
         place = tuple(int(i) for i in np.argwhere(apart)[0])
         raise Broken(f"{at(name, place)}: {what} = {show(a[place])}, {other} = {show(b[place])}")

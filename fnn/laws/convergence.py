@@ -30,10 +30,12 @@ def _descends(rule: Rule, loss: Callable[[Any], Any], w: Any, target: float, ste
         if reached[rate] <= target:
             return f"with lr = {rate:g}"
     best = min(reached, key=lambda rate: reached[rate])
-    raise Broken(f"the loss comes to {reached[best]:.3g} at best (lr = {best:g}), not to {target:.3g}, in {steps} steps")
+    raise Broken(
+        f"the loss comes to {reached[best]:.3g} at best (lr = {best:g}), not to {target:.3g}, in {steps} steps"
+    )
 
 
-@law("learning_rate")
+@law("learning_rate", "descends")
 def minimizes_a_quadratic(rule: Rule) -> str:
     """A quadratic of condition number 20 falls to a thousandth in 2,000 steps, with some learning rate."""
     a = jnp.linspace(0.05, 1.0, 6).reshape(2, 3)
@@ -45,7 +47,7 @@ def minimizes_a_quadratic(rule: Rule) -> str:
     return _descends(rule, loss, w, float(loss(w)) / 1000, 2000)
 
 
-@law("learning_rate")
+@law("learning_rate", "descends")
 def minimizes_logistic_regression(rule: Rule) -> str:
     """Logistic regression comes within a thousandth of its least loss in 2,000 steps, with some learning rate."""
     rng = np.random.default_rng(0)

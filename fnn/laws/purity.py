@@ -83,7 +83,7 @@ def jit_is_eager(rule: Rule, case: Case) -> None:
             typed = case.of(dtype)
             compiled = rule.standard.run(typed.params, typed.gradients).updates
             eager = rule.standard.run(typed.params, typed.gradients, eager=True).updates
-            close(compiled, eager, tolerance, f"the compiled update in {dtype}", "eager")
+            close(compiled, eager, tolerance, f"the compiled update in {dtype}", "eager", beside=case.params)
 
 
 @law(over=tame)
@@ -92,7 +92,7 @@ def scan_is_loop(rule: Rule, case: Case) -> None:
     gradients = (case.gradients * 3)[:3]
     _, scanned = rule.standard.scan(case.params, stacked(gradients))
     looped = rule.standard.run(case.params, gradients).updates
-    close(scanned, stacked(looped), 2e-6, "in scan", "in a loop")
+    close(scanned, stacked(looped), 2e-6, "in scan", "in a loop", beside=case.params)
 
 
 @law()
@@ -108,7 +108,7 @@ def vmap_is_loop(rule: Rule) -> None:
     inputs = stacked([(row.params, row.gradients[:2]) for row in rows])
     together = jax.jit(jax.vmap(two_updates))(*inputs)
     alone = [tuple(built.run(row.params, row.gradients[:2]).updates) for row in rows]
-    close(together, stacked(alone), 2e-6, "under vmap", "alone")
+    close(together, stacked(alone), 2e-6, "under vmap", "alone", beside=inputs)
 
 
 @law("learning_rate")
@@ -124,7 +124,7 @@ def vmap_over_learning_rate(rule: Rule) -> None:
     for i, rate in enumerate(rates.tolist()):
         alone = rule.built(learning_rate=rate).run(case.params, case.gradients[:1]).updates[0]
         row = jax.tree.map(lambda x, i=i: x[i], together)
-        close(row, alone, 2e-6, f"with the traced rate {rate:g}", "with the number")
+        close(row, alone, 2e-6, f"with the traced rate {rate:g}", "with the number", beside=case.params)
 
 
 @law("numbers")
@@ -147,7 +147,7 @@ def traced_is_closed_over(rule: Rule) -> str:
             traced = jax.jit(lambda x, name=name: updates({name: x}))(numbers[name])
         except Exception as error:
             raise Broken(f"a traced {name} raises {type(error).__name__}") from error
-        close(traced, plain, 1e-5, f"with a traced {name}", "with the number")
+        close(traced, plain, 1e-5, f"with a traced {name}", "with the number", beside=case.params)
     return ", ".join(numbers)
 
 
@@ -197,7 +197,7 @@ def accumulation(rule: Rule) -> None:
     pieces = built.run(case.params, case.gradients).updates
     means = [jax.tree.map(lambda a, b: (a + b) / 2, *case.gradients[i : i + 2]) for i in (0, 2)]
     whole = rule.standard.run(case.params, means).updates
-    close([pieces[1], pieces[3]], whole, 2e-6, "from micro-batches", "from the whole batch")
+    close([pieces[1], pieces[3]], whole, 2e-6, "from micro-batches", "from the whole batch", beside=case.params)
 
 
 LAWS: tuple[Law, ...] = (

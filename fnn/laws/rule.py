@@ -160,7 +160,7 @@ def is_transform(subject: Any) -> bool:
 
 
 def name_of(subject: Any) -> str:
-    """"optax.adam", "my_rule", or what kind a built transformation is."""
+    """ "optax.adam", "my_rule", or what kind a built transformation is."""
     if is_transform(subject):
         return "a built transformation"
     function = root_of(subject)

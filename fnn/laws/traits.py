@@ -30,15 +30,17 @@ def _updates(built: Built, case: Case) -> list[Any]:
     return built.run(case.params, case.gradients).updates
 
 
-def _alike(got: Any, expected: Any) -> bool:
+def _alike(got: Any, expected: Any, tolerance: float = _ROUGH) -> bool:
     """Whether the numbers of two trees are nearly the same."""
     if jax.tree.structure(got) != jax.tree.structure(expected):
         return False
-    pairs = [(numbers(a).ravel(), numbers(b).ravel()) for a, b in zip(*map(jax.tree.leaves, (got, expected)), strict=True)]
+    pairs = [
+        (numbers(a).ravel(), numbers(b).ravel()) for a, b in zip(*map(jax.tree.leaves, (got, expected)), strict=True)
+    ]
     if any(a.shape != b.shape for a, b in pairs):
         return False
     a, b = (np.concatenate(column) if column else np.zeros(0) for column in zip(*pairs, strict=True))
-    near = np.abs(a - b) <= _ROUGH * np.maximum(np.abs(a), np.abs(b))
+    near = np.abs(a - b) <= tolerance * np.maximum(np.abs(a), np.abs(b)) + 1e-6 * np.abs(b).max(initial=0)
     return bool(near.all())
 
 
@@ -74,7 +76,7 @@ def _is_odd(rule: Rule) -> bool:
 
 def _is_elementwise(rule: Rule) -> bool:
     """A change in one coordinate, great or small, moves no other one."""
-    case = example()
+    case = example(steps=6)
 
     def others(factor: float) -> Any:
         params, gradients = jax.tree.map(np.copy, (case.params, case.gradients))
@@ -83,7 +85,7 @@ def _is_elementwise(rule: Rule) -> bool:
         updates = _updates(rule.standard, Case(params, gradients))
         return [(u["w"].ravel()[1:], u["b"]) for u in updates]
 
-    return all(_alike(others(factor), others(1.0)) for factor in (-1000.0, -0.001))
+    return all(_alike(others(factor), others(1.0), 1e-4) for factor in (-1000.0, -0.001))
 
 
 def _scaled(rule: Rule, power: float, sizes: tuple[float, ...]) -> bool:
@@ -104,20 +106,33 @@ def _is_rate_linear(rule: Rule) -> bool:
 
 
 def _is_decoupled(rule: Rule) -> bool:
-    """The decay adds the same multiple of the parameters, whatever the gradients were."""
-    case, decay = example(), rule.built(weight_decay=0.25)
+    """The decay adds nearly -lr weight_decay times the parameters, whatever the gradients were."""
+    case, decay = example(), rule.built(weight_decay=0.5 / rule.rate)
     without = _updates(rule.built(weight_decay=0.0), case)
-    parts = [jax.tree.map(lambda a, b: (a - b), u, v) for u, v in zip(_updates(decay, case), without, strict=True)]
+    parts = [jax.tree.map(lambda a, b: a - b, u, v) for u, v in zip(_updates(decay, case), without, strict=True)]
     factors = [numbers(leaf) / case.params[name] for part in parts for name, leaf in part.items()]
     spread = np.concatenate([f.ravel() for f in factors])
-    return bool(np.ptp(spread) <= _ROUGH * np.abs(spread).max()) and bool(np.abs(spread).max() > 0)
+    return bool((np.abs(spread + 0.5) < 0.005).all())
 
 
 def _guards(rule: Rule) -> bool:
     case = example()
     bad = jax.tree.map(lambda g: np.full_like(g, np.nan), case.gradients[0])
-    (update,) = rule.standard.run(case.params, [bad]).updates
-    return all(bool(np.isfinite(numbers(u)).all()) for u in jax.tree.leaves(update))
+    first, _, third = rule.standard.run(case.params, [bad, case.gradients[0], bad]).updates
+    return all(bool((numbers(u) == 0).all()) for u in jax.tree.leaves((first, third)))
+
+
+def _descends(rule: Rule) -> bool:
+    """The first update goes downhill."""
+    case = example()
+    trees = _updates(rule.undecayed(), case)[0], case.gradients[0]
+    u, g = (np.concatenate([numbers(x).ravel() for x in jax.tree.leaves(tree)]) for tree in trees)
+    return bool(u @ g < 0)
+
+
+def _takes_a_schedule(rule: Rule) -> bool:
+    _updates(rule.built(learning_rate=lambda _: rule.rate), example())
+    return True
 
 
 def counters(state: Any) -> list[int]:
@@ -158,6 +173,14 @@ def _runs(rule: Rule) -> Trait:
     return Trait(True, "it runs")
 
 
+def _decay(rule: Rule) -> Trait:
+    if rule.claim.convention is not None:
+        holds = "decoupled" in rule.claim.options
+        return Trait(holds, f"it claims {'decoupled' if holds else 'coupled'} decay")
+    claimed = rule.family == "adam" and "decay" in rule.name
+    return Trait(True, "it claims it") if claimed else _seen(rule, "of decoupled decay", lambda: _is_decoupled(rule))
+
+
 INFERRED: dict[str, Callable[[Rule], Trait]] = {
     "runs": _runs,
     "factory": lambda rule: Trait(rule.factory is not None, "a built transformation was given, not its factory"),
@@ -170,10 +193,14 @@ INFERRED: dict[str, Callable[[Rule], Trait]] = {
     "odd": _probed("odd", _is_odd, ODD),
     "elementwise": _probed("elementwise", _is_elementwise, ODD),
     "linear": _probed("linear in the gradient", lambda rule: _scaled(rule, 4.0, (2.0**-10, 1.0, 2.0**14)), LINEAR),
-    "scale_invariant": _probed("indifferent to the gradient's scale", lambda rule: _scaled(rule, 1.0, (2.0**14,)), ADAPTIVE),
+    "scale_invariant": _probed(
+        "indifferent to the gradient's scale", lambda rule: _scaled(rule, 1.0, (2.0**14,)), ADAPTIVE
+    ),
     "rate_linear": _probed("linear in the learning rate", _is_rate_linear, ODD),
-    "decoupled_decay": _probed("of decoupled decay", _is_decoupled),
+    "decoupled_decay": _decay,
     "guards": _probed("a guard against NaN", _guards),
+    "descends": _probed("going downhill", _descends, ODD),
+    "schedule": _probed("taking a schedule", _takes_a_schedule, ODD),
     "counter": lambda rule: Trait(
         bool(counters(rule.standard.init(example().params))), "its state has no counter of steps"
     ),

@@ -71,7 +71,5 @@ def check_transform(
     check_count("examples", examples)
     for trait in traits or {}:
         check_choice("traits", trait, INFERRED)
-    rule = Rule(
-        factory_or_tx, name=name, hyperparams=hyperparams, like=like, traits=traits, extra=extra
-    )
+    rule = Rule(factory_or_tx, name=name, hyperparams=hyperparams, like=like, traits=traits, extra=extra)
     return check_laws(rule, LAWS, laws=laws, expected=expected, examples=examples)
