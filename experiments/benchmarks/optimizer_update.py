@@ -1,9 +1,9 @@
 """How long one update of 10 million parameters takes: `python -m experiments.benchmarks.optimizer_update`.
 
 fnn and Optax are jitted with donated state and parameters; PyTorch runs its fused and its foreach update, where torch
-is installed, on the same kind of device. All take turns, so that whatever else the machine does falls on all of them alike. A rule must read the
-gradient, and read and write each parameter and each slot: that many bytes, over the median time, are its GB/s, to
-hold against those of a negation in place.
+is installed, on the same kind of device. All take turns, so that whatever else the machine does falls on all of them
+alike. A rule must read the gradient, and read and write each parameter and each slot: that many bytes, over the median
+time, are its GB/s, to hold against those of a negation in place.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Laws of size: closed forms, limits and bounds of the rules of the lecture, in float64."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -105,17 +106,16 @@ def step_bound(rule: Rule, case: Case) -> None:
     steps = np.abs(_wide(rule.undecayed(), [*(g["w"].ravel() for g in case.gradients), *growing])) / rule.rate
     excess = steps.max(axis=1) / bound[: len(steps)]
     if excess.max() > 1 + 1e-9:
-        raise Broken(
-            f"step {excess.argmax() + 1} is {show(steps.max(axis=1)[excess.argmax()])} lr, {excess.max():.6g} of the bound"
-        )
+        worst = int(excess.argmax())
+        raise Broken(f"step {worst + 1} is {show(steps[worst].max())} lr, {excess[worst]:.6g} of the bound")
 
 
 @law("learning_rate", "adagrad", over=tame)
 def adagrad_bounds(rule: Rule, case: Case) -> None:
     """AdaGrad's accumulator never falls, no step exceeds lr, and sum |g u| / lr <= 2 sqrt(sum g^2)."""
     path = rule.standard.run(case.params, case.gradients)
-    for slot in slots(rule, path):
-        if any((later < before).any() for before, later in zip(slot, slot[1:], strict=False)):
+    for slot in slots(path):
+        if any((later < before).any() for before, later in itertools.pairwise(slot)):
             raise Broken(f"the accumulator falls from {show(slot[-2].max())} to {show(slot[-1].max())}")
     g = np.array([step["w"] for step in case.gradients], np.float64)
     u = np.array([numbers(step["w"]) for step in path.updates])
@@ -137,9 +137,8 @@ def follows_its_convention(rule: Rule, case: Case) -> str:
     start = np.asarray(case.params["w"].ravel(), np.float64)
     for rate in rates:
         built = rule.built(learning_rate=rate) if rule.factory is not None else rule.standard
-        at = rate if callable(rate) else lambda t, rate=rate: rate
         with np.errstate(all="ignore"):
-            expected = oracle.run(numbers_, gradients, at, start)
+            expected = oracle.run(numbers_, gradients, rate if callable(rate) else lambda _: rule.rate, start)
         close(_trajectory(built, start, gradients), expected, 1e-12, "the parameters", f"{form.rule}, {form.name!r}")
     return f"{form.rule}, convention {form.name!r}"
 

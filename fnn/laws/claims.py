@@ -74,7 +74,7 @@ def _of_optax(name: str, arguments: Mapping[str, Any]) -> Claim:
     if name == "sgd" and arguments.get("momentum") is None:
         return Claim("sgd")
     assert "optax" in conventions(rule)
-    return _of(convention("optax", rule), arguments | {"amsgrad": name == "amsgrad"}, name)
+    return _of(convention("optax", rule), dict(arguments) | {"amsgrad": name == "amsgrad"}, name)
 
 
 def _of(form: Convention, arguments: Mapping[str, Any], name: str) -> Claim:

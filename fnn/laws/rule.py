@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -160,7 +160,7 @@ def is_transform(subject: Any) -> bool:
 
 
 def name_of(subject: Any) -> str:
-    """ "optax.adam", "my_rule", or what kind a built transformation is."""
+    """What a report calls it, such as "optax.adam"."""
     if is_transform(subject):
         return "a built transformation"
     function = root_of(subject)

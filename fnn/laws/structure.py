@@ -35,14 +35,14 @@ def arrays(tree: Any) -> Any:
 
 @law()
 def runs(rule: Rule) -> None:
-    """init and update run on ordinary parameters and gradients."""
+    """Init and update run on ordinary parameters and gradients."""
     case = example()
     rule.standard.run(case.params, case.gradients)
 
 
 @law()
 def init_is_pure(rule: Rule) -> None:
-    """init gives the same state again, under jit and under eval_shape too, and leaves the parameters alone."""
+    """Init gives the same state again, under jit and under eval_shape too, and leaves the parameters alone."""
     params = arrays(example().params)
     state = rule.standard.init(params)
     same(rule.standard.init(params), state, "the second init", "the first init")
@@ -133,7 +133,7 @@ def _dtypes(built: Built, params: Any, gradients: Any, what: str) -> None:
 
 @law()
 def state_is_a_fixed_point(rule: Rule) -> None:
-    """An update changes no shape, dtype or weak type of the state, so that scan takes it: in any precision, mixed too."""
+    """An update changes no shape, dtype or weak type of the state, so that scan takes it; mixed precision too."""
     pairs = [*((d, d) for d in DTYPES), ("bfloat16", "float32"), ("float32", "bfloat16")]
     for dtype, other in pairs:
         with precision(dtype):

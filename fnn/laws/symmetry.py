@@ -61,8 +61,8 @@ def isolation(rule: Rule, case: Case) -> None:
         for g in spoilt:
             g["w"][0, 0] = bad
         there = rule.standard.run(case.params, spoilt).updates
-        rest = [[(u["b"], np.asarray(u["w"]).ravel()[1:]) for u in path] for path in (there, clean)]
-        same(*rest, f"beside a gradient of {bad:g}", "beside an ordinary one")
+        others, alone = ([(u["b"], np.asarray(u["w"]).ravel()[1:]) for u in path] for path in (there, clean))
+        same(others, alone, f"beside a gradient of {bad:g}", "beside an ordinary one")
 
 
 @law("linear", over=tame)
@@ -95,11 +95,11 @@ def complex_parameters(rule: Rule) -> str:
     except (TypeError, ValueError):
         return "refused"
     turned = rule.standard.run(w, [x * np.complex64(0.6 + 0.8j) for x in g]).updates
-    parts = [(np.stack([x.real, x.imag], axis=-1)) for x in g]
+    parts = [np.stack([np.real(x), np.imag(x)], axis=-1) for x in g]
     pairs = rule.standard.run(np.zeros((3, 2), np.float32), parts).updates
     ways = {
         "by the modulus": (turned, [np.asarray(u) * np.complex64(0.6 + 0.8j) for u in here]),
-        "as pairs of reals": ([np.stack([u.real, u.imag], axis=-1) for u in map(np.asarray, here)], pairs),
+        "as pairs of reals": ([np.stack([np.real(u), np.imag(u)], axis=-1) for u in map(np.asarray, here)], pairs),
     }
     for way, (got, expected) in ways.items():
         try:

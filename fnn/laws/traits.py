@@ -44,7 +44,7 @@ def _alike(got: Any, expected: Any, tolerance: float = _ROUGH) -> bool:
     return bool(near.all())
 
 
-def _seen(rule: Rule, name: str, check: Callable[[], bool]) -> Trait:
+def _seen(name: str, check: Callable[[], bool]) -> Trait:
     try:
         holds = check()
     except Exception as error:
@@ -141,7 +141,7 @@ def counters(state: Any) -> list[int]:
     return [i for i, x in enumerate(leaves) if x.shape == () and jnp.issubdtype(x.dtype, jnp.integer)]
 
 
-def slots(rule: Rule, path: Path) -> list[list[np.ndarray]]:
+def slots(path: Path) -> list[list[np.ndarray]]:
     """Of each leaf of the state that is shaped like a parameter matrix, its values after each step."""
     columns = zip(*(jax.tree.leaves(state) for state in path.states), strict=True)
     shaped = [c for c in columns if np.shape(c[0]) == (2, 3)]
@@ -162,7 +162,7 @@ def _family(name: str) -> Callable[[Rule], Trait]:
 
 
 def _probed(name: str, check: Callable[[Rule], bool], families: tuple[str, ...] = ()) -> Callable[[Rule], Trait]:
-    return lambda rule: _claims(rule, families) or _seen(rule, name, lambda: check(rule))
+    return lambda rule: _claims(rule, families) or _seen(name, lambda: check(rule))
 
 
 def _runs(rule: Rule) -> Trait:
@@ -178,7 +178,7 @@ def _decay(rule: Rule) -> Trait:
         holds = "decoupled" in rule.claim.options
         return Trait(holds, f"it claims {'decoupled' if holds else 'coupled'} decay")
     claimed = rule.family == "adam" and "decay" in rule.name
-    return Trait(True, "it claims it") if claimed else _seen(rule, "of decoupled decay", lambda: _is_decoupled(rule))
+    return Trait(True, "it claims it") if claimed else _seen("of decoupled decay", lambda: _is_decoupled(rule))
 
 
 INFERRED: dict[str, Callable[[Rule], Trait]] = {

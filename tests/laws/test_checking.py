@@ -107,13 +107,17 @@ def test_expected_violations() -> None:
 def test_an_expected_violation_that_holds_is_an_error() -> None:
     report = _check(always, expected={"always": "it was so once"})
     assert report["always"].verdict == "outdated"
-    with pytest.raises(LawViolation, match=r"always is outdated\.\n.*\n  It holds; take it out of expected, which says"):
+    with pytest.raises(
+        LawViolation, match=r"always is outdated\.\n.*\n  It holds; take it out of expected, which says"
+    ):
         report.raise_if_broken()
 
 
 def test_the_violation_says_all() -> None:
     report = _check(always, small, never)
-    with pytest.raises(LawViolation, match=r"^fnn\.optim\.sgd: small is broken\.\n  law: All gradients are b") as caught:
+    with pytest.raises(
+        LawViolation, match=r"^fnn\.optim\.sgd: small is broken\.\n  law: All gradients are b"
+    ) as caught:
         report.raise_if_broken()
     error = caught.value
     assert (error.law, error.report) == ("small", report)
@@ -162,7 +166,11 @@ def test_wrong_calls(options: dict[str, Any], error: type[Exception], match: str
     [
         (3, TypeError, r"^factory_or_tx: got a int, expected a factory such as optax\.adam, or a gradient transf"),
         (lambda learning_rate: 3, TypeError, r"^what .*<lambda> returns: got a int, expected an Optax gradient transf"),
-        (lambda size: None, ValueError, r"^hyperparams: got none for size, expected what .* needs\. Give it: hyperpara"),
+        (
+            lambda size: None,
+            ValueError,
+            r"^hyperparams: got none for size, expected what .* needs\. Give it: hyperpara",
+        ),
     ],
 )
 def test_what_is_no_rule(subject: Any, error: type[Exception], match: str) -> None:
@@ -172,7 +180,9 @@ def test_what_is_no_rule(subject: Any, error: type[Exception], match: str) -> No
 
 def test_without_hypothesis_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "hypothesis", None)
-    with pytest.raises(ImportError, match=r"^fnn\.laws searches counterexamples with Hypothesis: pip install 'fnn\[laws"):
+    with pytest.raises(
+        ImportError, match=r"^fnn\.laws searches counterexamples with Hypothesis: pip install 'fnn\[laws"
+    ):
         _check(small)
     assert _check(always)["always"].verdict == "held"
 

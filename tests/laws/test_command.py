@@ -55,7 +55,9 @@ def test_likes_a_convention(capsys: Output) -> None:
 
 
 def test_a_factory_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine_alone.py").write_text("import optax\n\ndef rule(learning_rate):\n    return optax.sgd(learning_rate)\n")
+    (tmp_path / "mine_alone.py").write_text(
+        "import optax\n\ndef rule(learning_rate):\n    return optax.sgd(learning_rate)\n"
+    )
     command = [sys.executable, "-m", "fnn", "laws", "mine_alone.rule", "--only", "odd", "sharding_kept"]
     out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert out.startswith("mine_alone.rule: 2 held")
