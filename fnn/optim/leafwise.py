@@ -135,7 +135,8 @@ def leafwise(rule: Rule, grads: Any, *slots: Any, params: Params | None = None) 
     def column(tree: Any) -> list[Any]:
         return [None] * treedef.num_leaves if tree is None else jax.tree.leaves(tree)
 
-    rows = [_apply(rule, *row) for row in zip(*map(column, (params, grads, *slots)), strict=True)]
+    scalars = _Scalars()
+    rows = [_apply(rule, scalars, *row) for row in zip(*map(column, (params, grads, *slots)), strict=True)]
     results = zip(*rows, strict=True) if rows else ([] for _ in range(1 + len(slots)))
     trees = (None if old is None else treedef.unflatten(new) for old, new in zip((grads, *slots), results, strict=True))
     return tuple(trees)
@@ -203,14 +204,28 @@ def average_weight(beta: Array, t: Array) -> Array:
     return jnp.where(positive, -jnp.expm1(t * jnp.log(jnp.where(positive, beta, 1))), 1 - beta**t)
 
 
-def _apply(rule: Rule, w: Array | None, g: Array, *slots: Array | None) -> list[Array | None]:
+class _Scalars:
+    """The hyperparameters of one update as arrays, each made once for all leaves of a dtype."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, DType], tuple[Scalar, Array]] = {}
+
+    def of(self, dtype: DType) -> Numbers:
+        def number(value: Scalar) -> Array:
+            key = (id(value), dtype)
+            if key not in self._made:
+                # Behind the barrier XLA computes with a constant as with any other number: the same bits. The
+                # value is kept, so that no other one gets its id.
+                self._made[key] = value, jax.lax.optimization_barrier(jnp.asarray(value, dtype))
+            return self._made[key][1]
+
+        return number
+
+
+def _apply(rule: Rule, scalars: _Scalars, w: Array | None, g: Array, *slots: Array | None) -> list[Array | None]:
     out = jnp.asarray(g if w is None else w).dtype
     wide = jnp.promote_types(out, jnp.float32)
-
-    def number(value: Scalar) -> Array:
-        # Behind the barrier XLA computes with a constant as with any other number: the same bits.
-        return jax.lax.optimization_barrier(jnp.asarray(value, jnp.finfo(wide).dtype))
-
+    number = scalars.of(jnp.finfo(wide).dtype)
     change, *new = rule(number, jnp.asarray(g, wide), *slots, None if w is None else jnp.asarray(w, wide))
     kept = [None if s is None else n.astype(s.dtype) for n, s in zip(new, slots, strict=True)]
     return [change.astype(out), *kept]
