@@ -238,8 +238,8 @@ def _filled(shapes: Any, value: Callable[[tuple[Any, ...], Any], Any]) -> Any:
     return nnx.from_flat_state([(p, a.replace(b) if isinstance(a, nnx.Variable) else b) for p, a, b in pairs])
 
 
-def _at(tree: Any) -> Callable[[tuple[Any, ...], Any], Any]:
-    return lambda path, _: functools.reduce(lambda node, part: node[str(part)], path, tree)
+def _at(tree: Any) -> Callable[[tuple[Any, ...], Any], Any]:  # into an array of NumPy a module would write
+    return lambda path, _: jnp.asarray(functools.reduce(lambda node, part: node[str(part)], path, tree))
 
 
 def _start(key: Key) -> Callable[[tuple[Any, ...], Any], Any]:

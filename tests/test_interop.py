@@ -627,3 +627,11 @@ def test_a_host_loop_and_a_population_give_the_same_as_one_program(kind: str) ->
             state, _ = compiled(state, batch)
     _close(jax.tree.map(lambda a: a[1], population.params), state.params)
     _close(jax.tree.map(lambda a: a[1], population.model_state), state.model_state)
+
+
+def test_nnx_writes_no_statistics_into_numpy_arrays() -> None:
+    net = interop.from_nnx(lambda rngs: NNX(rngs=rngs))
+    params, state = jax.tree.map(np.array, net.init(KEY, X))
+    before = jax.tree.map(np.copy, state)
+    net.apply(params, state, X, train=True, key=KEY)
+    jax.tree.map(np.testing.assert_array_equal, state, before)
