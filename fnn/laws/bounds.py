@@ -132,7 +132,7 @@ def follows_its_convention(rule: Rule, case: Case) -> str:
     form, numbers_ = rule.claim.convention, dict(rule.claim.numbers)
     assert form is not None
     oracle = Oracle(form.equations, rule.claim.options)
-    rates = [rule.rate] + ([lambda t: rule.rate / (1 + t)] if rule.takes("learning_rate") else [])
+    rates = [rule.rate, rule.falling] if rule.trait("schedule").holds else [rule.rate]
     gradients = [np.asarray(g["w"].ravel(), np.float64) for g in (*case.gradients, *example(steps=4).gradients)]
     start = np.asarray(case.params["w"].ravel(), np.float64)
     for rate in rates:

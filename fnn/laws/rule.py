@@ -117,8 +117,9 @@ class Rule:
         """The transformation with some arguments changed; the same changes are built and compiled once."""
         if changes and self.factory is None:
             raise DoesNotApply("a built transformation was given: its numbers cannot be changed. Give its factory.")
-        key = tuple(sorted((n, v) for n, v in changes.items() if isinstance(v, bool | int | float)))
-        if len(key) < len(changes):
+        # Types are part of the key: 1, 1.0 and np.float64(1) are equal, and need not build the same.
+        key = tuple((n, type(v), v) for n, v in sorted(changes.items()))
+        if not all(isinstance(v, bool | int | float) or callable(v) for v in changes.values()):
             return Built(self._make(changes), self.extra)
         if key not in self._built:
             self._built[key] = Built(self._make(changes), self.extra)
@@ -128,6 +129,10 @@ class Rule:
         """The transformation without weight decay, and with some arguments changed."""
         decays = self.factory is not None and self.hyperparams.get("weight_decay")
         return self.built(**changes, **({"weight_decay": 0.0} if decays else {}))
+
+    def falling(self, t: Any) -> Any:
+        """A schedule that starts with the rate: rate / (1 + t)."""
+        return self.rate / (1 + t)
 
     @property
     def rate(self) -> float:

@@ -130,9 +130,17 @@ def _descends(rule: Rule) -> bool:
     return bool(u @ g < 0)
 
 
-def _takes_a_schedule(rule: Rule) -> bool:
-    _updates(rule.built(learning_rate=lambda _: rule.rate), example())
-    return True
+def _schedule(rule: Rule) -> Trait:
+    if not rule.takes("learning_rate"):
+        return Trait(False, "it takes no learning_rate")
+    if rule.parameters["learning_rate"].annotation in (float, "float"):
+        return Trait(False, "its learning rate is annotated as a float, so it takes no schedule")
+
+    def check() -> bool:
+        _updates(rule.built(learning_rate=lambda _: rule.rate), example())
+        return True
+
+    return _claims(rule, ODD) or _seen("taking a schedule", check)
 
 
 def counters(state: Any) -> list[int]:
@@ -200,7 +208,7 @@ INFERRED: dict[str, Callable[[Rule], Trait]] = {
     "decoupled_decay": _decay,
     "guards": _probed("a guard against NaN", _guards),
     "descends": _probed("going downhill", _descends, ODD),
-    "schedule": _probed("taking a schedule", _takes_a_schedule, ODD),
+    "schedule": _schedule,
     "counter": lambda rule: Trait(
         bool(counters(rule.standard.init(example().params))), "its state has no counter of steps"
     ),
