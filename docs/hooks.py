@@ -1,17 +1,38 @@
-"""For the pages: the conventions, made from the conventions themselves."""
+"""For the pages: tables of conventions and of laws, made from the conventions and the laws themselves."""
 
 from typing import Any
 
 import fnn
+from fnn.laws import layer, loss, step, transform
 
 RULES = ("momentum", "rmsprop", "adagrad", "adam")
-MARK = "<!-- conventions -->"
+CONVENTIONS = "<!-- conventions -->"
+LAWS = "<!-- laws -->"
+KINDS = {
+    "Laws of a gradient transformation": transform.LAWS,
+    "Laws of a loss": loss.LAWS,
+    "Laws of a layer": layer.LAWS,
+    "Laws of a training step": step.LAWS,
+}
 
 
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
-    """Called for every page; puts the table where the page has its mark."""
+    """Called for every page; puts the tables where the page has their marks."""
     del kwargs
-    return markdown.replace(MARK, "\n\n".join(map(table, RULES))) if MARK in markdown else markdown
+    if CONVENTIONS in markdown:
+        markdown = markdown.replace(CONVENTIONS, "\n\n".join(map(table, RULES)))
+    if LAWS in markdown:
+        markdown = markdown.replace(LAWS, "\n\n".join(laws(title, of) for title, of in KINDS.items()))
+    return markdown
+
+
+def laws(title: str, of: tuple[fnn.laws.Law, ...]) -> str:
+    """A table of laws: the name, the statement, and the traits without which a law does not apply."""
+    lines = [f"### {title}", "", "| Law | What it says | Only if |", "| --- | --- | --- |"]
+    for law in of:
+        needs = ", ".join(trait.replace("_", " ") for trait in law.needs if trait != "runs")
+        lines.append(f"| `{law.name}` | {law.statement.replace('|', '&#124;')} | {needs} |")
+    return "\n".join(lines)
 
 
 def table(rule: str) -> str:

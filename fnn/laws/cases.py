@@ -40,7 +40,8 @@ class Case:
 
 
 def _digits(x: np.ndarray) -> str:
-    return np.array2string(x, separator=", ", max_line_width=10_000, floatmode="maxprec").replace("\n", "")
+    text = np.array2string(x, separator=", ", max_line_width=10_000, formatter={"float_kind": lambda v: f"{v:.9g}"})
+    return " ".join(text.split())
 
 
 def _cases(element: Callable[[Any], Any], steps: int) -> Any:
