@@ -1,0 +1,67 @@
+"""The planted faults that prove the law kit's teeth, and the correct rules that it must not accuse.
+
+`python -m tests.laws.mutants [examples]` runs the whole kit on each fault, and prints what caught it.
+"""
+
+import os
+import sys
+
+from tests.laws import faults_of_form as form
+from tests.laws import faults_of_size as size
+from tests.laws.fault import Fault
+
+FAULTS: tuple[Fault, ...] = (
+    *form.STRUCTURE,
+    *form.PURITY,
+    *form.PRECISE,
+    *form.SYMMETRY,
+    *size.RATES,
+    *size.MOMENTUM,
+    *size.RMSPROP,
+    *size.ADAGRAD,
+    *size.ADAM,
+)
+# Faults that the kit does not see yet, with the law that should: once it does, the fault belongs above.
+SLIP: tuple[Fault, ...] = (
+    Fault("adam", "correction_cancels", "1 - b^t cancels in float32 from step 2 on; optax 0.2.8", "float32_first_step"),
+    Fault("adam", "count_is_of_the_default_int", "The counter is int64 where JAX has 64 bits", "counters_saturate"),
+    Fault(
+        "rmsprop",
+        "mean_of_squares_less_square",
+        "The centered variance as a difference is negative under a constant gradient; optax.rmsprop",
+        "centered_variance",
+    ),
+    Fault("sgd", "rate_in_float32", "The rate is float32 for float64 params too", "first_step"),
+    Fault("sgd", "decay_without_the_rate", "Decay is not times lr, and no convention is claimed", "decoupled_decay"),
+    Fault("momentum", "velocity_forgets", "v is assigned, and no convention is claimed", "constant_gradient"),
+)
+CORRECT: tuple[Fault, ...] = (
+    Fault("sgd", "", "", ""),
+    Fault("momentum", "", "", ""),
+    Fault("momentum", "", "", "", {"nesterov": True}, "optax"),
+    Fault("momentum", "", "", "", {"average": True}, "lecture"),
+    Fault("momentum", "", "", "", {"dampening": 0.5}, "torch"),
+    Fault("rmsprop", "", "", ""),
+    Fault("rmsprop", "", "", "", {"centered": True, "momentum": 0.9}, "torch"),
+    Fault("adagrad", "", "", ""),
+    Fault("adam", "", "", ""),
+    Fault("adam", "", "", "", {"weight_decay": 0.1}, "paper"),
+    Fault("adam", "", "", "", {"amsgrad": True}, "optax"),
+    Fault("guarded", "", "", "", traits={"elementwise": False}),
+)
+
+
+def main() -> None:
+    """Prints, for each fault, how many laws caught it, and which."""
+    # Read when JAX starts its backend, which no import does: four devices, for the law of shardings.
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+    examples = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    for fault in (*CORRECT, *FAULTS, *SLIP):
+        broken = [row.law for row in fault.check(examples=examples).broken]
+        missed = [law for law in fault.laws if law not in broken]
+        note = f"  MISSED BY {', '.join(missed)}" if missed else ""
+        print(f"{fault!s:<44}{len(broken):>3}  {', '.join(broken)}{note}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
