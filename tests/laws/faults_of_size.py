@@ -88,7 +88,7 @@ ADAM = (
     Fault("adam", "correction_behind", "Corrections of step t - 1: 0 / 0 at first", "updates_are_finite first_step"),
     Fault("adam", "corrections_swapped", "Each moment has the other's correction", "first_step"),
     Fault("adam", "correction_of_the_root", "v's correction squared", "first_step"),
-    Fault("adam", "betas_swapped", "b1 and b2 swapped", "step_bound"),
+    Fault("adam", "betas_swapped", "b1 and b2 swapped", "follows_its_convention", {}, "paper"),
     Fault("adam", "one_beta_for_both", "v decays by b1", "first_step"),
     Fault("adam", "share_of_g_forgotten", "(1 - b1) forgotten", "first_step"),
     Fault("adam", "share_of_square_forgotten", "(1 - b2) forgotten", "first_step"),
