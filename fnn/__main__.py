@@ -12,7 +12,15 @@ laws   check an optimizer against the laws of update rules, such as: python -m f
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs one command; the exit status is 0 where all is well."""
+    """Runs one command; the exit status is 0 where all is well.
+
+    Example:
+        >>> main(["laws", "fnn.optim.sgd", "--only", "memory"])
+        fnn.optim.sgd: 1 held (... s)
+        <BLANKLINE>
+          held           memory ...
+        0
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0

@@ -1,9 +1,9 @@
 """Laws that any optimizer, loss, layer or training step must obey, and the kit that checks them."""
 
-from fnn.laws.law import Broken, DoesNotApply, Law, law
 from fnn.laws.layer import check_layer
 from fnn.laws.loss import check_loss
 from fnn.laws.report import LawViolation, Report, Row
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
 from fnn.laws.step import check_step
 from fnn.laws.transform import check_transform
 

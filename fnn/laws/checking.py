@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fnn.errors import check_choice, message
-from fnn.laws.law import Broken, DoesNotApply, Law
 from fnn.laws.report import Report, Row
+from fnn.laws.statement import Broken, DoesNotApply, Law
 
 
 @dataclass(frozen=True)

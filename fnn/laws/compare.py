@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.laws.law import Broken
+from fnn.laws.statement import Broken
 from fnn.tree import named_leaves
 
 _TINY = float(np.finfo(np.float32).tiny)  # below it float32 has fewer digits, or none

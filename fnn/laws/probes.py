@@ -13,7 +13,7 @@ import numpy as np
 from fnn.errors import is_traced
 from fnn.laws.checking import Trait
 from fnn.laws.compare import show
-from fnn.laws.law import Broken
+from fnn.laws.statement import Broken
 from fnn.tree import named_leaves
 
 

@@ -73,7 +73,10 @@ PRECISE = (
     Fault("adam", "count_is_int8", "The counter stops at 127", "counters_saturate"),
     Fault("adam", "count_is_int16", "The counter stops at 32,767", "counters_saturate"),
     Fault(
-        "adam", "v_in_bfloat16", "v is rounded to bfloat16 for float32 params", "float32_first_step float32_stays_right"
+        "adam",
+        "v_in_bfloat16",
+        "v is rounded to bfloat16 for float32 params",
+        "float32_first_steps float32_stays_right",
     ),
     Fault("rmsprop", "stores_the_root", "The root is stored: no derivative at 0", "differentiable_at_zero"),
     Fault("sgd", "halves_in_a_loop", "Large gradients are halved in a while loop", "differentiable isolation"),

@@ -23,7 +23,9 @@ FAULTS: tuple[Fault, ...] = (
 )
 # Faults that the kit does not see yet, with the law that should: once it does, the fault belongs above.
 SLIP: tuple[Fault, ...] = (
-    Fault("adam", "correction_cancels", "1 - b^t cancels in float32 from step 2 on; optax 0.2.8", "float32_first_step"),
+    Fault(
+        "adam", "correction_cancels", "1 - b^t cancels in float32 from step 2 on; optax 0.2.8", "float32_first_steps"
+    ),
     Fault("adam", "count_is_of_the_default_int", "The counter is int64 where JAX has 64 bits", "counters_saturate"),
     Fault(
         "rmsprop",

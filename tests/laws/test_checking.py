@@ -87,8 +87,7 @@ def test_the_counterexample_is_the_smallest() -> None:
     assert row.note == "2 is not below 2"
     # One step, and a single number in it, is enough to break the law.
     assert row.counterexample == (
-        "params={'b': [0, 0], 'w': [[0, 0, 0], [0, 0, 0]]}, "
-        "gradients=[{'b': [0, 0], 'w': [[0, 0, 0], [0, 0, 2]]}]"
+        "params={'b': [0, 0], 'w': [[0, 0, 0], [0, 0, 0]]}, gradients=[{'b': [0, 0], 'w': [[0, 0, 0], [0, 0, 2]]}]"
     )
 
 

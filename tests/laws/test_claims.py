@@ -7,8 +7,12 @@ import optax
 import pytest
 
 import fnn
-from fnn.laws.rule import Rule
-from fnn.laws.traits import INFERRED
+from fnn.laws.transform.rule import Rule
+from fnn.laws.transform.traits import INFERRED
+
+
+def _rule(factory: Any, **options: Any) -> Rule:
+    return Rule(factory, INFERRED, **options)
 
 
 def adam(learning_rate: float) -> optax.GradientTransformation:
@@ -42,24 +46,24 @@ def my_rule(learning_rate: float) -> optax.GradientTransformation:
     ],
 )
 def test_claims_by_name(factory: Any, hyperparams: Any, family: str | None, form: str | None, options: Any) -> None:
-    claim = Rule(factory, hyperparams=hyperparams).claim
+    claim = _rule(factory, hyperparams=hyperparams).claim
     assert claim.family == family
     assert (claim.convention.name if claim.convention else None) == form
     assert tuple(claim.options) == options
 
 
 def test_the_numbers_of_a_claim() -> None:
-    numbers = Rule(optax.sgd, hyperparams={"momentum": 0.75}).claim.numbers
+    numbers = _rule(optax.sgd, hyperparams={"momentum": 0.75}).claim.numbers
     assert numbers["beta"] == 0.75
-    numbers = Rule(optax.rmsprop, hyperparams={"initial_scale": 2.0}).claim.numbers
+    numbers = _rule(optax.rmsprop, hyperparams={"initial_scale": 2.0}).claim.numbers
     assert (numbers["initial_accumulator"], numbers["decay"], numbers["eps"]) == (2.0, 0.9, 1e-8)
-    numbers = Rule(fnn.optim.adagrad, hyperparams={"eps": 0.5, "convention": "torch"}).claim.numbers
+    numbers = _rule(fnn.optim.adagrad, hyperparams={"eps": 0.5, "convention": "torch"}).claim.numbers
     assert (numbers["eps"], numbers["lr_decay"]) == (0.5, 0.0)
 
 
 def test_being_told() -> None:
-    assert Rule(my_rule, like="adam").family == "adam"
-    told = Rule(my_rule, like=fnn.optim.convention("torch", "adam"))
+    assert _rule(my_rule, like="adam").family == "adam"
+    told = _rule(my_rule, like=fnn.optim.convention("torch", "adam"))
     assert told.family == "adam"
     assert told.trait("convention").holds
 
@@ -75,20 +79,20 @@ def test_being_told() -> None:
     ],
 )
 def test_traits_are_seen(factory: Any, holding: list[str], lacking: list[str]) -> None:
-    rule = Rule(factory)
+    rule = _rule(factory)
     assert not [name for name in holding if not rule.trait(name).holds]
     assert not [name for name in lacking if rule.trait(name).holds]
 
 
 def test_given_traits_win() -> None:
-    rule = Rule(optax.lion, traits={"odd": False, "linear": True})
+    rule = _rule(optax.lion, traits={"odd": False, "linear": True})
     assert not rule.trait("odd").holds
     assert rule.trait("odd").why == "it is given as not odd"
     assert rule.trait("linear").holds
 
 
 def test_a_built_transformation_has_no_numbers_to_vary() -> None:
-    rule = Rule(optax.adam(0.1))
+    rule = _rule(optax.adam(0.1))
     assert rule.name == "a built transformation"
     for trait in ("factory", "learning_rate", "weight_decay", "numbers"):
         assert not rule.trait(trait).holds
@@ -97,7 +101,7 @@ def test_a_built_transformation_has_no_numbers_to_vary() -> None:
 
 
 def test_every_trait_is_told_of_every_rule() -> None:
-    rule = Rule(optax.clip, hyperparams={"max_delta": 1.0})
+    rule = _rule(optax.clip, hyperparams={"max_delta": 1.0})
     for name in INFERRED:
         trait = rule.trait(name)
         assert trait.holds or trait.why

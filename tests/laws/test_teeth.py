@@ -4,8 +4,7 @@ from collections import Counter
 
 import pytest
 
-from fnn.laws import convergence
-from fnn.laws.transform import LAWS
+from fnn.laws.transform import LAWS, convergence
 from tests.laws.fault import Fault
 from tests.laws.mutants import CORRECT, FAULTS, SLIP
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from fnn.errors import check_count
 from fnn.laws.checking import check_laws
-from fnn.laws.law import Law
 from fnn.laws.layer import first, modes, output
 from fnn.laws.layer.subject import Net
 from fnn.laws.report import Report
+from fnn.laws.statement import Law
 
 LAWS: tuple[Law, ...] = (*first.LAWS, *modes.LAWS, *output.LAWS)
 

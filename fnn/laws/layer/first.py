@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.laws.compare import abstract, close, numbers, same
-from fnn.laws.law import Broken, Law, law
 from fnn.laws.layer.subject import Net
 from fnn.laws.probes import quickly, shared_buffers, stacked
+from fnn.laws.statement import Broken, Law, law
 from fnn.tree import named_leaves
 
 

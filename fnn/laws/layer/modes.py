@@ -4,9 +4,9 @@ import jax
 import numpy as np
 
 from fnn.laws.compare import abstract, close, numbers, same
-from fnn.laws.law import Broken, DoesNotApply, Law, law
 from fnn.laws.layer.subject import Net
 from fnn.laws.probes import refusal, to_numpy
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
 
 
 @law()

@@ -9,9 +9,9 @@ import numpy as np
 
 from fnn.laws.checking import import_hypothesis
 from fnn.laws.compare import close, finite, numbers
-from fnn.laws.law import Broken, DoesNotApply, Law, law
 from fnn.laws.layer.subject import ROWS, Net
 from fnn.laws.probes import check_slopes, no_leak, quickly, stacked, to_numpy
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
 from fnn.tree import named_leaves
 
 _ROUNDING = 1e-5

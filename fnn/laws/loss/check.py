@@ -7,11 +7,11 @@ from typing import Any
 
 from fnn.errors import check_count
 from fnn.laws.checking import check_laws
-from fnn.laws.law import Law
 from fnn.laws.loss import meaning, numbers, shape
 from fnn.laws.loss.kinds import Kind
 from fnn.laws.loss.subject import Loss
 from fnn.laws.report import Report
+from fnn.laws.statement import Law
 
 LAWS: tuple[Law, ...] = (*shape.LAWS, *numbers.LAWS, *meaning.LAWS)
 

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.laws.compare import numbers, show
-from fnn.laws.law import Broken, Law, law
 from fnn.laws.loss.kinds import ROWS, Case, digits, tame, wild
 from fnn.laws.loss.subject import Loss, one_hot
 from fnn.laws.probes import refusal
+from fnn.laws.statement import Broken, Law, law
 
 _ROUNDING = 2e-6
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.laws.compare import numbers, show
-from fnn.laws.law import Broken, Law, law
 from fnn.laws.loss.kinds import CLASSES, ROWS, Case, digits, tame, wild
 from fnn.laws.loss.subject import Loss
 from fnn.laws.probes import refusal
+from fnn.laws.statement import Broken, Law, law
 
 _ROUNDING = 4e-6
 _HALVES = (jnp.float16, jnp.bfloat16)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.laws.compare import close, finite, numbers, same
-from fnn.laws.law import Broken, DoesNotApply, Law, law
 from fnn.laws.loss.kinds import ROWS, Case, tame
 from fnn.laws.loss.subject import Loss
 from fnn.laws.probes import no_leak, refusal, stacked
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
 
 
 @law()

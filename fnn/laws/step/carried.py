@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.laws.compare import abstract, close, same
-from fnn.laws.law import Broken, DoesNotApply, Law, law
 from fnn.laws.probes import copied, is_key, no_leak, quickly, refusal, shared_buffers, stacked, to_numpy
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
 from fnn.laws.step.subject import Stepper
 from fnn.tree import named_leaves
 

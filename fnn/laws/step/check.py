@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fnn.laws.checking import check_laws
-from fnn.laws.law import Law
 from fnn.laws.report import Report
+from fnn.laws.statement import Law
 from fnn.laws.step import carried, learning
 from fnn.laws.step.subject import Stepper
 

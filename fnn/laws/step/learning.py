@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.laws.compare import close, finite, numbers, show
-from fnn.laws.law import Broken, DoesNotApply, Law, law
 from fnn.laws.probes import is_key, quickly, refusal
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
 from fnn.laws.step.subject import Stepper, other_key
 from fnn.tree import global_norm, named_leaves
 

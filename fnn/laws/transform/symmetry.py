@@ -8,9 +8,9 @@ import numpy as np
 
 from fnn.laws.cases import Case, example, nonzero, tame, wild
 from fnn.laws.compare import close, same
-from fnn.laws.law import Broken, DoesNotApply, Law, law
-from fnn.laws.rule import Rule
-from fnn.laws.traits import negated, reordered, zero_params
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
+from fnn.laws.transform.rule import Rule
+from fnn.laws.transform.traits import negated, reordered, zero_params
 
 
 @law("odd", over=wild)

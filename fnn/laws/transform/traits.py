@@ -14,7 +14,7 @@ import numpy as np
 from fnn.laws.cases import Case, example
 from fnn.laws.checking import Trait
 from fnn.laws.compare import numbers
-from fnn.laws.rule import Built, Path, Rule
+from fnn.laws.transform.rule import Built, Path, Rule
 
 ODD = ("sgd", "momentum", "rmsprop", "adagrad", "adam")
 LINEAR = ("sgd", "momentum")
@@ -101,8 +101,8 @@ def _scaled(rule: Rule, power: float, sizes: tuple[float, ...]) -> bool:
 
 def _is_rate_linear(rule: Rule) -> bool:
     case = example()
-    twice = rule.built(learning_rate=2 * rule.rate)
-    return _alike(_updates(twice, case), jax.tree.map(lambda u: 2 * u, _updates(rule.standard, case)))
+    once, twice = (_updates(rule.decayed(learning_rate=rate), case) for rate in (rule.rate, 2 * rule.rate))
+    return _alike(twice, jax.tree.map(lambda u: 2 * u, once))
 
 
 def _is_decoupled(rule: Rule) -> bool:

@@ -11,9 +11,9 @@ import optax
 
 from fnn.laws.cases import Case, example, tame, wild
 from fnn.laws.compare import close, same
-from fnn.laws.law import Broken, DoesNotApply, Law, law
-from fnn.laws.rule import Built, Rule
-from fnn.laws.structure import arrays, precision
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
+from fnn.laws.transform.rule import Built, Rule
+from fnn.laws.transform.structure import arrays, precision
 
 
 def stacked(trees: Any) -> Any:

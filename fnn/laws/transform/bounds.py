@@ -7,11 +7,11 @@ import numpy as np
 
 from fnn.laws.cases import Case, example, tame, wild
 from fnn.laws.compare import close, numbers, show
-from fnn.laws.law import Broken, DoesNotApply, Law, law
-from fnn.laws.oracle import Oracle
-from fnn.laws.rule import Built, Rule
-from fnn.laws.structure import precision
-from fnn.laws.traits import slots
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
+from fnn.laws.transform.oracle import Oracle
+from fnn.laws.transform.rule import Built, Rule
+from fnn.laws.transform.structure import precision
+from fnn.laws.transform.traits import slots
 
 _ABOVE_EPS = 2.0**30
 
@@ -36,7 +36,7 @@ def _number(rule: Rule, *names: str) -> float:
 @law("learning_rate", over=tame)
 def first_step(rule: Rule, case: Case) -> str:
     """Far above eps, the first step is -lr sign(g), of RMSProp -lr sign(g) / sqrt(1 - decay), of descent -lr g."""
-    g = case.gradients[0]["w"] * _ABOVE_EPS
+    g = case.gradients[0]["w"].astype(np.float64) * _ABOVE_EPS
     (u,) = _wide(rule.undecayed(), [g])
     if rule.family in ("adam", "adagrad"):
         size, expected = "-lr sign(g)", -rule.rate * np.sign(g)
@@ -81,6 +81,8 @@ def _geometric(rule: Rule, u: np.ndarray, g: np.ndarray) -> str:
     """Momentum's steps come nearer to their limit by the factor beta, to lr g / (1 - beta) or lr g."""
     beta = _number(rule, "beta", "momentum", "decay")
     change = np.diff(u[:60], axis=0)
+    if beta and not change.any() and rule.claim.numbers.get("dampening", 0.0) != beta:
+        raise Broken(f"with beta = {show(beta)} all steps are the same")
     if beta and np.abs(change).max():
         # The first change may be another, of a buffer that starts with the gradient, or of a look-ahead.
         close(change[2:], beta * change[1:-1], 1e-6, "the change of the step", "beta times the one before")
@@ -98,12 +100,13 @@ def step_bound(rule: Rule, case: Case) -> None:
     if "amsgrad" in rule.claim.options:
         raise DoesNotApply("the bound is that of Adam without AMSGrad")
     b1, b2 = (_number(rule, name) for name in ("b1", "b2"))
-    r, t = b1**2 / b2, np.arange(1, 81)
+    r, t = b1**2 / b2, np.arange(1, 121)
     with np.errstate(all="ignore"):
         bound = (1 - b1) / np.sqrt(1 - b2) * np.sqrt((1 - r**t) / (1 - r)) * np.sqrt(1 - b2**t) / (1 - b1**t)
-    # The worst case grows by b2/b1 a step; Hypothesis's gradients come first.
+    # The worst case grows by b2/b1 a step. In the silence after it, m must fade sooner than the root of v.
     growing = [np.full(6, (b2 / b1) ** k) for k in range(70)] if b1 else []
-    steps = np.abs(_wide(rule.undecayed(), [*(g["w"].ravel() for g in case.gradients), *growing])) / rule.rate
+    gradients = [*(g["w"].ravel() for g in case.gradients), *growing, *[np.zeros(6)] * 40]
+    steps = np.abs(_wide(rule.undecayed(), gradients)) / rule.rate
     excess = steps.max(axis=1) / bound[: len(steps)]
     if excess.max() > 1 + 1e-9:
         worst = int(excess.argmax())

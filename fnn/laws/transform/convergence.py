@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.laws.law import Broken, DoesNotApply, Law, law
-from fnn.laws.rule import Rule
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
+from fnn.laws.transform.rule import Rule
 
 RATES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 

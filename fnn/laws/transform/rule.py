@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,10 +11,10 @@ import optax
 
 from fnn.errors import check_choice, message
 from fnn.laws.checking import Trait
-from fnn.laws.claims import claim, root_of
-from fnn.laws.law import DoesNotApply
+from fnn.laws.statement import DoesNotApply
+from fnn.laws.transform.claims import claim, root_of
 
-LEARNING_RATE = 2.0**-4
+LEARNING_RATE = 0.1
 
 
 class Path(NamedTuple):
@@ -84,6 +84,7 @@ class Rule:
     def __init__(
         self,
         subject: Any,
+        infer: "Mapping[str, Callable[[Rule], Trait]]",
         *,
         name: str = "",
         hyperparams: Mapping[str, Any] | None = None,
@@ -102,7 +103,7 @@ class Rule:
         self.hyperparams = {n: float(v) for n, v in arguments.items() if isinstance(v, float | np.floating)}
         self.claim = claim(self.factory, arguments, like)
         self.family = self.claim.family
-        self._given_traits = dict(traits or {})
+        self._infer, self._given_traits = infer, dict(traits or {})
         self._traits: dict[str, Trait] = {}
         self._built: dict[Any, Built] = {}
         if self.factory is None:
@@ -130,6 +131,10 @@ class Rule:
         decays = self.factory is not None and self.hyperparams.get("weight_decay")
         return self.built(**changes, **({"weight_decay": 0.0} if decays else {}))
 
+    def decayed(self, **changes: Any) -> Built:
+        """The transformation with a strong weight decay, where it has one, and with some arguments changed."""
+        return self.built(**changes, **({"weight_decay": 0.25} if "weight_decay" in self.hyperparams else {}))
+
     def falling(self, t: Any) -> Any:
         """A schedule that starts with the rate: rate / (1 + t)."""
         return self.rate / (1 + t)
@@ -141,13 +146,11 @@ class Rule:
 
     def trait(self, name: str) -> Trait:
         """Whether it has a trait: as given, or as inferred once."""
-        from fnn.laws.traits import INFERRED  # traits are read off a rule
-
         if name not in self._traits:
             if name in self._given_traits:
                 self._traits[name] = Trait(self._given_traits[name], f"it is given as not {name.replace('_', ' ')}")
             else:
-                self._traits[name] = INFERRED[name](self)
+                self._traits[name] = self._infer[name](self)
         return self._traits[name]
 
     def _make(self, changes: Mapping[str, Any]) -> Any:
@@ -191,7 +194,7 @@ def _parameters(factory: Any) -> dict[str, inspect.Parameter]:
 
 
 def _with_rate(name: str, parameters: Mapping[str, inspect.Parameter], given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments given; a learning rate that was not given, and is needed, is 2^-4."""
+    """The arguments given; a learning rate that was not given, and is needed, is 0.1."""
     for argument in given:
         check_choice("hyperparams", argument, parameters)
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in given]

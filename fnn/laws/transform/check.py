@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from fnn.errors import check_choice, check_count
-from fnn.laws import bounds, convergence, precise, purity, rates, structure, symmetry
 from fnn.laws.checking import check_laws
-from fnn.laws.law import Law
 from fnn.laws.report import Report
-from fnn.laws.rule import Rule
-from fnn.laws.traits import INFERRED
+from fnn.laws.statement import Law
+from fnn.laws.transform import bounds, convergence, precise, purity, rates, structure, symmetry
+from fnn.laws.transform.rule import Rule
+from fnn.laws.transform.traits import INFERRED
 from fnn.optim import Convention
 
 _OTHERS = (structure, purity, precise, symmetry, rates, bounds, convergence)
@@ -42,7 +42,7 @@ def check_transform(
 
     Args:
         factory_or_tx: such as `optax.adam`, or a built `optax.GradientTransformation`.
-        hyperparams: the factory's arguments; a learning rate that it needs and is not given is 1/16.
+        hyperparams: the factory's arguments; a learning rate that it needs and is not given is 0.1.
         like: the rule that it claims to be, "sgd", "momentum", "rmsprop", "adagrad" or "adam"; or a convention,
             `fnn.optim.convention("torch", "adam")`, whose equations it must then follow.
         traits: traits as you know them, by name: `{"odd": False}`.
@@ -71,5 +71,5 @@ def check_transform(
     check_count("examples", examples)
     for trait in traits or {}:
         check_choice("traits", trait, INFERRED)
-    rule = Rule(factory_or_tx, name=name, hyperparams=hyperparams, like=like, traits=traits, extra=extra)
+    rule = Rule(factory_or_tx, INFERRED, name=name, hyperparams=hyperparams, like=like, traits=traits, extra=extra)
     return check_laws(rule, LAWS, laws=laws, expected=expected, examples=examples)

@@ -9,16 +9,17 @@ import numpy as np
 
 from fnn.laws.cases import Case, example, tame
 from fnn.laws.compare import at, close
-from fnn.laws.law import Broken, DoesNotApply, Law, law
-from fnn.laws.rule import Built, Rule
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
+from fnn.laws.transform.rule import Built, Rule
 
 
 @law("learning_rate", "rate_linear", over=tame)
 def rate_linear(rule: Rule, case: Case) -> None:
     """Twice the learning rate makes twice the update, with the lecture's rules to the bit; the rate 0 makes none."""
-    plain = rule.standard.run(case.params, case.gradients).updates
-    twice = rule.built(learning_rate=2 * rule.rate).run(case.params, case.gradients).updates
-    none = rule.built(learning_rate=0.0).run(case.params, case.gradients).updates
+    plain, twice, none = (
+        rule.decayed(learning_rate=rate).run(case.params, case.gradients).updates
+        for rate in (rule.rate, 2 * rule.rate, 0.0)
+    )
     tolerance = 0.0 if rule.family else 1e-6
     names = ("the update with 2 lr", "2 update")
     close(twice, jax.tree.map(lambda u: 2 * u, plain), tolerance, *names, beside=case.params)

@@ -8,10 +8,10 @@ import numpy as np
 
 from fnn.laws.cases import Case, example, nonzero, wild
 from fnn.laws.compare import close, finite, numbers, same, show
-from fnn.laws.law import Broken, Law, law
-from fnn.laws.rule import Built, Rule
-from fnn.laws.structure import DTYPES, arrays, precision
-from fnn.laws.traits import counters, zero_params
+from fnn.laws.statement import Broken, Law, law
+from fnn.laws.transform.rule import Built, Rule
+from fnn.laws.transform.structure import DTYPES, arrays, precision
+from fnn.laws.transform.traits import counters, zero_params
 
 
 @law()
@@ -74,19 +74,23 @@ def counters_saturate(rule: Rule) -> None:
         for i in places:
             if int(jax.tree.leaves(state)[i]) < 2**31 - 2:
                 raise Broken(f"after 2^31 - 1 steps a counter is {int(jax.tree.leaves(state)[i])}")
+    with precision("float64"):
+        wide = jax.tree.leaves(rule.standard.init(example().of(np.float64).params))
+    if any(wide[i].dtype != jnp.int32 for i in places):
+        raise Broken("with 64 bits a counter is int64")
     finite(late.updates, "the update after 2^31 - 1 steps")
     if rule.trait("elementwise").holds and rule.trait("odd").holds:
         close(late.updates[1:], late.updates[:-1], 0.9, "the update at the end of the counter", "the one before")
 
 
 @law("odd", "elementwise", over=nonzero)
-def float32_first_step(rule: Rule, case: Case) -> None:
-    """The first update in float32 is that of float64 to 1e-6: nothing cancels."""
+def float32_first_steps(rule: Rule, case: Case) -> None:
+    """The first updates in float32 are those of float64 to 1e-6: nothing cancels."""
     case = zero_params(case)
     with precision("float64"):
         wide = case.of(np.float64)
-        exact = jax.tree.map(numbers, _rounded(rule).run(wide.params, wide.gradients[:1]).updates)
-    close(rule.undecayed().run(case.params, case.gradients[:1]).updates, exact, 1e-6, "in float32", "in float64")
+        exact = jax.tree.map(numbers, _rounded(rule).run(wide.params, wide.gradients).updates)
+    close(rule.undecayed().run(case.params, case.gradients).updates, exact, 1e-6, "in float32", "in float64")
 
 
 def _rounded(rule: Rule) -> Built:
@@ -201,7 +205,7 @@ LAWS: tuple[Law, ...] = (
     updates_are_finite,
     extremes_are_survived,
     counters_saturate,
-    float32_first_step,
+    float32_first_steps,
     float32_stays_right,
     accumulators_are_wide,
     differentiable,

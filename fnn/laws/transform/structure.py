@@ -14,8 +14,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from fnn.laws.cases import example
 from fnn.laws.compare import abstract, at, close, same
-from fnn.laws.law import Broken, DoesNotApply, Law, law
-from fnn.laws.rule import Built, Rule
+from fnn.laws.statement import Broken, DoesNotApply, Law, law
+from fnn.laws.transform.rule import Built, Rule
 from fnn.tree import named_leaves
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
