@@ -71,6 +71,10 @@ PRECISE = (
     Fault("adam", "squares_overflow", "g^2 = inf freezes its weight for good", "extremes_are_survived"),
     Fault("adam", "count_wraps", "The counter wraps to -2^31, and b^t is infinite", "counters_saturate"),
     Fault("adam", "count_is_int8", "The counter stops at 127", "counters_saturate"),
+    Fault("adam", "count_is_of_the_default_int", "The counter is int64 where JAX has 64 bits", "counters_saturate"),
+    Fault(
+        "adam", "correction_cancels", "1 - b^t cancels in float32 from step 2 on; optax 0.2.8", "float32_first_steps"
+    ),
     Fault("adam", "count_is_int16", "The counter stops at 32,767", "counters_saturate"),
     Fault(
         "adam",

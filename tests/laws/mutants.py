@@ -24,18 +24,12 @@ FAULTS: tuple[Fault, ...] = (
 # Faults that the kit does not see yet, with the law that should: once it does, the fault belongs above.
 SLIP: tuple[Fault, ...] = (
     Fault(
-        "adam", "correction_cancels", "1 - b^t cancels in float32 from step 2 on; optax 0.2.8", "float32_first_steps"
-    ),
-    Fault("adam", "count_is_of_the_default_int", "The counter is int64 where JAX has 64 bits", "counters_saturate"),
-    Fault(
         "rmsprop",
         "mean_of_squares_less_square",
         "The centered variance as a difference is negative under a constant gradient; optax.rmsprop",
         "centered_variance",
     ),
-    Fault("sgd", "rate_in_float32", "The rate is float32 for float64 params too", "first_step"),
     Fault("sgd", "decay_without_the_rate", "Decay is not times lr, and no convention is claimed", "decoupled_decay"),
-    Fault("momentum", "velocity_forgets", "v is assigned, and no convention is claimed", "constant_gradient"),
 )
 CORRECT: tuple[Fault, ...] = (
     Fault("sgd", "", "", ""),
