@@ -182,10 +182,10 @@ def rate_derivative(rule: Rule) -> None:
 @law("centered")
 def centered_variance(rule: Rule) -> None:
     """A constant gradient, whose variance is 0, gives finite updates with centered=True, compiled or not."""
-    built, g = rule.built(centered=True), np.logspace(-3, 3, 128, dtype=np.float32)
+    built, g = rule.built(centered=True), np.logspace(-3, 3, 512, dtype=np.float32)
     _, compiled = built.scan({"w": np.zeros_like(g)}, {"w": np.tile(g, (1000, 1))})
     # A compiler may fuse a product and a sum, and so round differently from step by step.
-    eager = built.run({"w": np.zeros_like(g)}, [{"w": g}] * 100, eager=True).updates
+    eager = built.run({"w": np.zeros_like(g)}, [{"w": g}] * 200, eager=True).updates
     for updates in (numbers(compiled["w"]), np.array([numbers(u["w"]) for u in eager])):
         bad = np.argwhere(~np.isfinite(updates))
         if len(bad):
