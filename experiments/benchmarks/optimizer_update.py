@@ -70,6 +70,7 @@ def in_torch(rule: str, size: int, leaves: int, **form: bool) -> Update:
     for w, g in zip(params, arrays(size, leaves), strict=True):
         w.grad = torch.tensor(g, device=device)
     optimizer = getattr(torch.optim, name)(params, lr=1e-3, **options, **form)
+    optimizer.step()  # only here does torch refuse a form that it lacks on this device
 
     def update() -> None:
         optimizer.step()
