@@ -83,6 +83,12 @@ PRECISE = (
         "float32_first_steps float32_stays_right",
     ),
     Fault("rmsprop", "stores_the_root", "The root is stored: no derivative at 0", "differentiable_at_zero"),
+    Fault(
+        "rmsprop",
+        "mean_of_squares_less_square",
+        "The centered variance as a difference is negative under a constant gradient; optax.rmsprop",
+        "centered_variance",
+    ),
     Fault("sgd", "halves_in_a_loop", "Large gradients are halved in a while loop", "differentiable isolation"),
     Fault("adam", "plain_root", "sqrt has no derivative at 0; optax 882", "differentiable_at_zero"),
     Fault("sgd", "rate_without_derivative", "stop_gradient on the rate", "rate_derivative"),

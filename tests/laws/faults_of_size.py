@@ -11,6 +11,7 @@ RATES = (
     Fault("sgd", "schedule_read_once", "The schedule is asked when built, never again", "schedule_is_used"),
     Fault("adam", "rate_in_float32", "The rate is float32 for float64 params", "follows_its_convention", {}, "paper"),
     Fault("adam", "decay_without_the_rate", "Decay is not times lr", "decoupled_decay", _DECAY, "paper"),
+    Fault("sgd", "decay_without_the_rate", "Decay is not times lr, and no convention is claimed", "rate_linear"),
     Fault("adam", "decay_with_the_rate_twice", "Decay is times lr^2", "decoupled_decay", _DECAY, "paper"),
     Fault("adam", "decay_halved", "Decay of half the strength, as of w^2 / 2", "decoupled_decay", _DECAY, "paper"),
     Fault("adam", "decay_twice", "Decay is taken twice", "decoupled_decay", _DECAY, "paper"),

@@ -6,7 +6,7 @@ import pytest
 
 from fnn.laws.transform import LAWS, convergence
 from tests.laws.fault import Fault
-from tests.laws.mutants import CORRECT, FAULTS, SLIP
+from tests.laws.mutants import CORRECT, FAULTS
 
 NAMES = {law.name for law in LAWS}
 # Laws that no planted fault breaks, each with the reason.
@@ -23,12 +23,6 @@ def test_a_correct_rule_is_not_accused(rule: Fault) -> None:
 def test_a_fault_is_caught(fault: Fault) -> None:
     report = fault.check(laws=fault.laws)
     assert not [row for row in report.rows if row.verdict != "broken"]
-
-
-@pytest.mark.xfail(reason="the law is not sharp enough yet", raises=AssertionError)
-@pytest.mark.parametrize("fault", SLIP, ids=str)
-def test_a_fault_slips_through(fault: Fault) -> None:
-    test_a_fault_is_caught(fault)
 
 
 def test_there_are_enough_faults() -> None:
