@@ -86,7 +86,8 @@ EXTRA: dict[str, dict[str, Any]] = {
     for name in ("polyak_sgd", "scale_by_polyak", "contrib.momo", "contrib.momo_adam", "contrib.reduce_on_plateau")
 } | {"contrib.sophia": {"obj_fn": lambda w: sum(jnp.sum(x**2) for x in jax.tree.leaves(w))}}
 # What a few ordinary gradients do not show.
-TRAITS = {"contrib.mechanize": {"elementwise": False}}  # it learns one scale for all leaves, from a millionth on
+# They learn one scale for all leaves, which is a millionth at first.
+TRAITS = {f"contrib.{name}": {"elementwise": False} for name in ("dadapt_adamw", "mechanize", "prodigy")}
 # What is no rule of (gradients, state, parameters), and why.
 NO_RULES = {
     "chain": "a law of its own checks it",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -48,6 +49,8 @@ class Built:
 
     def run(self, params: Any, gradients: Iterable[Any], *, state: Any = None, eager: bool = False) -> Path:
         """The path over these gradients; the parameters stay where they are."""
+        if eager:  # what NumPy makes of its own arrays is another matter
+            params, gradients = jax.tree.map(jnp.asarray, (params, list(gradients)))
         state = self.init(params) if state is None else state
         updates, states = [], [state]
         for g in gradients:
