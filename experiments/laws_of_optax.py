@@ -1,11 +1,11 @@
 """The law kit on every public Optax factory: which of Optax's rules break which laws.
 
-The reports go to runs/laws_of_optax/, one file a factory, and a table of all: what broke, by factory and by law.
+The reports go to runs/laws_of_optax/, one file a factory, and a table of which factories break each law. It takes
+about 20 minutes on two cores.
 """
 
 import inspect
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import optax
 import optax.contrib
-from rich.table import Table
 
 import fnn
 from experiments.common import command, console
@@ -73,7 +72,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "noisy_sgd": {"key": 0},
     "lbfgs": {"learning_rate": 0.0625, "linesearch": None},
     "contrib.madgrad": {"learning_rate": 0.0625},
-    "contrib.differentially_private_aggregate": {"l2_norm_clip": 1.0, "noise_multiplier": 0.5},
     "contrib.schedule_free": {"base_optimizer": fnn.optim.sgd(0.0625), "learning_rate": 0.0625},
     "contrib.mechanize": {"base_optimizer": fnn.optim.sgd(0.0625)},
     "contrib.split_real_and_imaginary": _inner(),
@@ -133,27 +131,32 @@ def check(name: str, factory: Callable[..., Any], examples: int) -> Report:
     )
 
 
+def table(broken: Mapping[str, list[str]]) -> str:
+    """Markdown: which factories break each law, the most broken law first, and which break none."""
+    by_law: dict[str, list[str]] = {}
+    for name, laws in broken.items():
+        for law in laws:
+            by_law.setdefault(law, []).append(f"`{name}`")
+    rows = sorted(by_law.items(), key=lambda row: -len(row[1]))
+    clean = [f"`{name}`" for name, laws in broken.items() if not laws]
+    lines = ["| Law | Broken by | Factories |", "| --- | ---: | --- |"]
+    lines += [f"| `{law}` | {len(names)} | {', '.join(names)} |" for law, names in rows]
+    return "\n".join([*lines, "", f"{len(clean)} of {len(broken)} break none: {', '.join(clean)}.", ""])
+
+
 def main(options: Options) -> None:
     """Checks them one after another; each report is written as soon as it is there."""
     folder = options.out / "laws_of_optax"
     folder.mkdir(parents=True, exist_ok=True)
-    broken: Counter[str] = Counter()
-    table = Table("factory", "held", "broken", "broken laws")
+    broken: dict[str, list[str]] = {}
     for name, factory in factories().items():
         if name in NO_RULES or (options.only and name not in options.only):
             continue
         report = check(name, factory, options.examples)
         (folder / f"{name}.txt").write_text(f"{report}\n", encoding="utf-8")
-        laws = [row.law for row in report.broken]
-        broken.update(laws)
-        held = sum(row.verdict == "held" for row in report.rows)
-        table.add_row(name, str(held), str(len(laws)), ", ".join(laws))
-        console.print(f"{name}: {held} held, {len(laws)} broken")
-    console.print(table)
-    by_law = Table("law", "factories that break it")
-    for law, times in broken.most_common():
-        by_law.add_row(law, str(times))
-    console.print(by_law)
+        broken[name] = [row.law for row in report.broken]
+        console.print(f"{name}: {len(broken[name])} broken {', '.join(broken[name])}")
+        (folder / "table.md").write_text(table(broken), encoding="utf-8")
     for name, reason in NO_RULES.items():
         console.print(f"not checked: {name}, for {reason}")
 

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
         >>> main(["laws", "fnn.optim.sgd", "--only", "memory"])
         fnn.optim.sgd: 1 held (... s)
         <BLANKLINE>
-          held           memory ...
+          held            memory: 0 numbers a parameter, and 1 more
         0
     """
     if not arguments or arguments[0] in ("-h", "--help"):

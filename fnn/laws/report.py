@@ -7,7 +7,7 @@ from typing import Literal
 
 Verdict = Literal["held", "broken", "does not apply", "expected", "outdated"]
 _ORDER: tuple[Verdict, ...] = ("broken", "outdated", "expected", "held", "does not apply")
-_WIDTH = 118
+_WIDTH = 88
 
 
 class LawViolation(AssertionError):  # noqa: N818
@@ -96,12 +96,11 @@ class Report:
 
 
 def _lines(row: Row) -> str:
-    head = f"  {row.verdict:<15}{row.law:<31}"
-    bad = row.verdict in ("broken", "outdated", "expected")
-    parts = [row.statement, row.note if bad else "", f"smallest: {row.counterexample}" if row.counterexample else ""]
-    if row.verdict == "does not apply":
-        parts = [row.note]
-    elif row.verdict == "held" and row.note:
-        parts = [f"{row.statement} [{row.note}]"]
-    lines = [line for part in parts if part for line in textwrap.wrap(part, _WIDTH - len(head))]
-    return "\n".join((head if i == 0 else " " * len(head)) + line for i, line in enumerate(lines or [""])).rstrip()
+    """A row: the law and its note; where it broke also what it says, and the smallest counterexample."""
+    head = f"  {row.verdict:<16}{row.law}"
+    if row.verdict in ("held", "does not apply"):
+        text = head + (f": {row.note}" if row.note else "")
+        return "\n".join(textwrap.wrap(text, _WIDTH, subsequent_indent=" " * 20))
+    parts = [row.statement, row.note, f"smallest: {row.counterexample}" if row.counterexample else ""]
+    wrapped = [line for part in parts if part for line in textwrap.wrap(part, _WIDTH - 6)]
+    return "\n".join([head, *(f"      {line}" for line in wrapped)])

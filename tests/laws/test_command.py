@@ -61,7 +61,7 @@ def test_a_factory_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.Mon
     command = [sys.executable, "-m", "fnn", "laws", "mine_alone.rule", "--only", "odd", "sharding_kept"]
     out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert out.startswith("mine_alone.rule: 2 held")
-    assert "[on 8 devices]" in out
+    assert "sharding_kept: on 8 devices" in out
 
 
 def test_what_is_imported() -> None:

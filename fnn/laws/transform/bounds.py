@@ -40,8 +40,9 @@ def first_step(rule: Rule, case: Case) -> str:
     (u,) = _wide(rule.undecayed(), [g])
     if rule.family in ("adam", "adagrad"):
         size, expected = "-lr sign(g)", -rule.rate * np.sign(g)
-        if "amsgrad" in rule.claim.options and not getattr(rule.claim.convention, "choices", {})["amsgrad_corrected"]:
-            raise DoesNotApply("this AMSGrad has no bias correction")
+        form = rule.claim.convention
+        if "amsgrad" in rule.claim.options and not (form and form.choices["amsgrad_corrected"]):
+            raise DoesNotApply("AMSGrad may do without bias correction")
     elif rule.family == "rmsprop":
         decay = _number(rule, "decay", "rho", "alpha", "decay_rate")
         left = (1 - decay) * (decay if "centered" in rule.claim.options else 1)
@@ -66,7 +67,7 @@ def constant_gradient(rule: Rule) -> str:
         form, size = "-lr sign(g)", np.ones_like(t)
     elif rule.family == "adagrad" and not rule.claim.numbers.get("lr_decay"):
         form, size = "-lr sign(g) / sqrt(t)", 1 / np.sqrt(t)
-    elif rule.family == "rmsprop" and not rule.claim.numbers.get("momentum") and not rule.claim.options[:-1]:
+    elif rule.family == "rmsprop" and not rule.claim.numbers.get("momentum") and "centered" not in rule.claim.options:
         decay = _number(rule, "decay", "rho", "alpha", "decay_rate")
         form, size = "-lr sign(g) / sqrt(1 - decay^t)", 1 / np.sqrt(1 - decay**t)
     elif rule.family == "sgd":

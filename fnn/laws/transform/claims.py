@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fnn.errors import check_choice, message
-from fnn.optim import Convention, convention, conventions
+from fnn.optim import Convention, convention
 
 FAMILIES = ("sgd", "momentum", "rmsprop", "adagrad", "adam")
 _OPTAX = {
@@ -47,47 +47,47 @@ def claim(factory: Any, arguments: Mapping[str, Any], like: Any) -> Claim:
     if like is not None:
         return _told(like, arguments)
     if package == "fnn" and name in FAMILIES:
-        form = convention(arguments["convention"], name) if "convention" in arguments else None
-        return Claim(name) if form is None else _of(form, arguments, name)
+        return _of(name, convention(arguments["convention"], name) if "convention" in arguments else None, arguments)
     if package == "optax" and name in _OPTAX:
-        return _of_optax(name, arguments)
+        return _of_optax(name, dict(arguments))
     if package not in ("optax", "fnn") and name.lower() in FAMILIES:
-        return Claim(name.lower())
+        return _of(name.lower(), None, arguments)
     return Claim()
 
 
 def _told(like: Any, arguments: Mapping[str, Any]) -> Claim:
     if isinstance(like, Convention):
-        return _of(like, arguments, like.rule)
+        return _of(like.rule, like, arguments)
     if not isinstance(like, str):
         expected = f"one of {', '.join(FAMILIES)}, or a fnn.optim.Convention"
         raise TypeError(message("like", f"a {type(like).__name__}", expected))
     check_choice("like", like, FAMILIES)
-    return Claim(like)
+    return _of(like, None, arguments)
 
 
-def _of_optax(name: str, arguments: Mapping[str, Any]) -> Claim:
+def _of_optax(name: str, arguments: dict[str, Any]) -> Claim:
     rule = _OPTAX[name]
-    adams = rule == "adam" and arguments.get("nesterov")
-    if adams or (rule == "rmsprop" and arguments.get("nesterov")) or any(arguments.get(o) for o in _OTHER_RULES):
+    other = any(arguments.get(option) for option in _OTHER_RULES)
+    if other or (rule in ("adam", "rmsprop") and arguments.get("nesterov")):
         return Claim()
     if name == "sgd" and arguments.get("momentum") is None:
         return Claim("sgd")
-    assert "optax" in conventions(rule)
-    return _of(convention("optax", rule), dict(arguments) | {"amsgrad": name == "amsgrad"}, name)
+    return _of(rule, convention("optax", rule), arguments | {"amsgrad": name == "amsgrad"})
 
 
-def _of(form: Convention, arguments: Mapping[str, Any], name: str) -> Claim:
-    numbers = {n: float(v) for n, v in form.defaults.items() if not isinstance(v, bool)}
+def _of(family: str, form: Convention | None, arguments: Mapping[str, Any]) -> Claim:
+    """The claim with the numbers and the options that the arguments give it."""
+    defaults = {} if form is None else form.defaults
+    numbers = {n: float(v) for n, v in defaults.items() if not isinstance(v, bool)}
     for letter in ("beta", "dampening", "decay", "eps", "momentum", "initial_accumulator", "lr_decay", "b1", "b2"):
         for argument in (*_ALIASES.get(letter, ()), letter):
             if isinstance(arguments.get(argument), float | int) and not isinstance(arguments[argument], bool):
                 numbers[letter] = float(arguments[argument])
     numbers["weight_decay"] = float(arguments.get("weight_decay") or 0.0)
     numbers.setdefault("momentum", 0.0)
-    decoupled = arguments.get("decoupled")
-    decoupled = form.defaults.get("decoupled", True) if decoupled is None else decoupled
-    flags = {"nesterov": "nesterov", "centered": "centered", "amsgrad": "amsgrad"}
-    options = [option for option, argument in flags.items() if arguments.get(argument)]
-    family = "adam" if name in ("adamw", "amsgrad") else form.rule
-    return Claim(family, form, numbers, (*options, "decoupled" if decoupled else "coupled"))
+    options = [option for option in ("nesterov", "centered", "amsgrad") if arguments.get(option)]
+    if form is not None:
+        decoupled = arguments.get("decoupled")
+        decoupled = defaults.get("decoupled", True) if decoupled is None else decoupled
+        options.append("decoupled" if decoupled else "coupled")
+    return Claim(family, form, numbers, tuple(options))
