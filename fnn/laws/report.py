@@ -7,7 +7,7 @@ from typing import Literal
 
 Verdict = Literal["held", "broken", "does not apply", "expected", "outdated"]
 _ORDER: tuple[Verdict, ...] = ("broken", "outdated", "expected", "held", "does not apply")
-_WIDTH = 88
+_WIDTH = 84
 
 
 class LawViolation(AssertionError):  # noqa: N818
