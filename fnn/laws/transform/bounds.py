@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,10 +50,25 @@ def first_step(rule: Rule, case: Case) -> str:
         size, expected = "-lr sign(g) / sqrt(1 - decay)", -rule.rate * np.sign(g) / np.sqrt(left)
     elif rule.family == "sgd":
         size, expected = "-lr g", -rule.rate * g
+    elif rule.family == "momentum":
+        return _first_momentum(rule, u, g)
     else:
         raise DoesNotApply("no closed form is known for its first step")
     close(u, expected, 1e-11, "the first step", size)
     return size
+
+
+def _first_momentum(rule: Rule, u: np.ndarray, g: np.ndarray) -> str:
+    """Momentum's first step is -lr g times what its conventions agree to call momentum."""
+    beta = _number(rule, "beta", "momentum", "decay")
+    damped = 1 - rule.claim.numbers.get("dampening", 0.0)
+    sizes = {"1": 1.0, "1 - beta": 1 - beta, "1 + beta": 1 + beta, "1 - beta^2": 1 - beta**2, "1 - dampening": damped}
+    for name, size in sizes.items():
+        if np.allclose(u, -rule.rate * size * g, rtol=1e-11, atol=0):
+            return f"{name} times -lr g"
+    largest = np.abs(g).argmax()
+    factor = u.flat[largest] / (-rule.rate * g.flat[largest])
+    raise Broken(f"the first step is {show(factor)} times -lr g, which is none of {', '.join(sizes)}")
 
 
 @law("learning_rate")
@@ -141,8 +157,9 @@ def follows_its_convention(rule: Rule, case: Case) -> str:
     start = np.asarray(case.params["w"].ravel(), np.float64)
     for rate in rates:
         built = rule.built(learning_rate=rate) if rule.factory is not None else rule.standard
+        at: Any = rate if callable(rate) else lambda _: rule.rate
         with np.errstate(all="ignore"):
-            expected = oracle.run(numbers_, gradients, rate if callable(rate) else lambda _: rule.rate, start)
+            expected = oracle.run(numbers_, gradients, at, start)
         close(_trajectory(built, start, gradients), expected, 1e-12, "the parameters", f"{form.rule}, {form.name!r}")
     return f"{form.rule}, convention {form.name!r}"
 

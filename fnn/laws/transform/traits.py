@@ -106,13 +106,17 @@ def _is_rate_linear(rule: Rule) -> bool:
 
 
 def _is_decoupled(rule: Rule) -> bool:
-    """The decay adds nearly -lr weight_decay times the parameters, whatever the gradients were."""
+    """The decay adds nearly -lr weight_decay times the parameters, whatever the gradients were.
+
+    Of a rule that claims a name it may be any multiple: which one, is for the law to say.
+    """
     case, decay = example(), rule.built(weight_decay=0.5 / rule.rate)
     without = _updates(rule.built(weight_decay=0.0), case)
     parts = [jax.tree.map(lambda a, b: a - b, u, v) for u, v in zip(_updates(decay, case), without, strict=True)]
     factors = [numbers(leaf) / case.params[name] for part in parts for name, leaf in part.items()]
     spread = np.concatenate([f.ravel() for f in factors])
-    return bool((np.abs(spread + 0.5) < 0.005).all())
+    multiple = spread[0] if rule.family else -0.5
+    return bool(multiple) and bool((np.abs(spread - multiple) < 0.01 * abs(multiple)).all())
 
 
 def _guards(rule: Rule) -> bool:
@@ -185,8 +189,7 @@ def _decay(rule: Rule) -> Trait:
     if rule.claim.convention is not None:
         holds = "decoupled" in rule.claim.options
         return Trait(holds, f"it claims {'decoupled' if holds else 'coupled'} decay")
-    claimed = rule.family == "adam" and "decay" in rule.name
-    return Trait(True, "it claims it") if claimed else _seen("of decoupled decay", lambda: _is_decoupled(rule))
+    return _seen("of decoupled decay", lambda: _is_decoupled(rule))
 
 
 INFERRED: dict[str, Callable[[Rule], Trait]] = {
