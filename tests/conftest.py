@@ -1,4 +1,4 @@
-"""Strict settings for every test: four host devices, reproducible Hypothesis, real data only where it is given."""
+"""Strict settings for every test: 8 host devices, reproducible Hypothesis, real data only where it is given."""
 
 import contextlib
 import doctest
@@ -12,7 +12,7 @@ from typing import Any
 # Read when JAX starts its backend, so it is set before anything imports jax.
 _DEVICES = "--xla_force_host_platform_device_count"
 if _DEVICES not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}=4".strip()
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DEVICES}=8".strip()
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402

@@ -111,7 +111,9 @@ def adam(
 
         def rule(number: Numbers, g: Array, m: Array, v: Array, v_max: Array | None, w: Array | None) -> list[Any]:
             beta1, beta2, lr, e = number(b1), number(b2), number(rate), number(form.eps)
-            decay = 0 if w is None or is_zero(weight_decay) else number(weight_decay) * w
+            # The two numbers first: then a constant rate of 1, which drops out, has the bits of any other.
+            share = lr * number(weight_decay) if form.decoupled else number(weight_decay)
+            decay = 0 if w is None or is_zero(weight_decay) else share * w
             g = bounded(g if form.decoupled else g + decay)
             m = beta1 * m + (1 - beta1) * g
             v = beta2 * v + (1 - beta2) * square(g)
@@ -124,7 +126,7 @@ def adam(
             # One root and one division an element: all else that divides is a scalar.
             spread = (root(largest) + e) / c if form.eps_hat else root(largest) / c + e
             step = lr / c1 * m / spread
-            return [-(step + lr * decay if form.decoupled else step), m, v, v_max]
+            return [-(step + decay if form.decoupled else step), m, v, v_max]
 
         changes, m, v, v_max = leafwise(rule, updates, state.m, state.v, state.v_max, params=params)
         return changes, AdamState(t, m, v, v_max)

@@ -200,8 +200,10 @@ def average_weight(beta: Array, t: Array) -> Array:
         True
     """
     t, positive = jnp.asarray(t, beta.dtype), beta > 0
-    # log has no derivative at 0, and there nothing cancels.
-    return jnp.where(positive, -jnp.expm1(t * jnp.log(jnp.where(positive, beta, 1))), 1 - beta**t)
+    # log has no derivative at 0, and there nothing cancels. With t in it no compiler computes the log of a
+    # constant beforehand, which it does in other bits.
+    log = jnp.log(jnp.where(positive, beta, 1) + 0 * t)
+    return jnp.where(positive, -jnp.expm1(t * log), 1 - beta**t)
 
 
 class _Scalars:
