@@ -77,7 +77,10 @@ def test_what_a_rule_is_given_decides() -> None:
 
 def test_a_rule_that_does_not_run_breaks_one_law_alone() -> None:
     def rule(learning_rate: float) -> optax.GradientTransformation:
-        return optax.GradientTransformation(lambda params: (), lambda g, s, p=None: 1 / 0)
+        def update(updates: Any, state: Any, params: Any = None) -> Any:
+            raise ZeroDivisionError("division by zero")
+
+        return optax.GradientTransformation(lambda params: (), update)
 
     report = check_transform(rule)
     assert [row.law for row in report.broken] == ["runs"]
