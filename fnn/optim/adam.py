@@ -110,10 +110,9 @@ def adam(
         rate, t = rate_at(learning_rate, state.count), one_more(state.count)
 
         def rule(number: Numbers, g: Array, m: Array, v: Array, v_max: Array | None, w: Array | None) -> list[Any]:
-            beta1, beta2, lr, e = number(b1), number(b2), number(rate), number(form.eps)
-            # The two numbers first: then a constant rate of 1, which drops out, has the bits of any other.
-            share = lr * number(weight_decay) if form.decoupled else number(weight_decay)
-            decay = 0 if w is None or is_zero(weight_decay) else share * w
+            beta1, beta2, lr, e, share = (number(x) for x in (b1, b2, rate, form.eps, weight_decay))
+            # Numbers first: a constant rate of 1, which drops out, then has the bits of any other.
+            decay = 0 if w is None or is_zero(weight_decay) else (lr if form.decoupled else 1) * share * w
             g = bounded(g if form.decoupled else g + decay)
             m = beta1 * m + (1 - beta1) * g
             v = beta2 * v + (1 - beta2) * square(g)
@@ -125,8 +124,7 @@ def adam(
                 c = number(1) if form.max_of_corrected else c
             # One root and one division an element: all else that divides is a scalar.
             spread = (root(largest) + e) / c if form.eps_hat else root(largest) / c + e
-            step = lr / c1 * m / spread
-            return [-(step + decay if form.decoupled else step), m, v, v_max]
+            return [-(lr / c1 * m / spread + (decay if form.decoupled else 0)), m, v, v_max]
 
         changes, m, v, v_max = leafwise(rule, updates, state.m, state.v, state.v_max, params=params)
         return changes, AdamState(t, m, v, v_max)
