@@ -14,7 +14,7 @@ Output = pytest.CaptureFixture[str]
 
 
 def test_a_rule_that_holds(capsys: Output) -> None:
-    assert main(["laws", "fnn.optim.momentum", "beta=0.5", "convention=torch", "--only", "odd", "first_step"]) == 0
+    assert main(["laws", "fnn.optim.momentum", "beta=0.5", "convention=torch", "--only", "odd", "step_bound"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("fnn.optim.momentum: 1 held, 1 does not apply (")
 

@@ -77,7 +77,6 @@ class Variants(chex.TestCase):
             params, grads = on_device(case)
             first = case.init(case.numbers, params)
             init, update = self.variant(case.init), self.variant(case.update)
-            # Of pmap's outputs the first device's are cut, which makes a weak type strong.
             for updates, state in stepwise(case, init, update, params, grads):
                 assert jax.tree.structure(updates) == jax.tree.structure(params)
                 chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
