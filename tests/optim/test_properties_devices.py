@@ -5,6 +5,7 @@ from typing import Any
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -58,7 +59,8 @@ def compiled(rule: str) -> Any:
 
 
 def run(rule: str, values: Any, params: Any, grads: Any, shardings: dict[str, Any] | None = None) -> Any:
-    w, step = jax.device_put(params, shardings), compiled(rule)
+    # Copies: what JAX shares with a NumPy array cannot be given away.
+    w, step = jax.device_put(jax.tree.map(lambda x: jnp.array(x, copy=True), params), shardings), compiled(rule)
     state, path = FORM[rule].factory(**values).init(w), []
     for g in grads:
         given_away = jax.tree.leaves((state, w))
@@ -70,8 +72,8 @@ def run(rule: str, values: Any, params: Any, grads: Any, shardings: dict[str, An
         if shardings is not None:
             check_shardings("updates", updates, shardings)
             check_shardings("parameters", w, shardings)
-        # The next step takes these away too.
-        path[-1] = jax.tree.map(np.array, path[-1])
+        # The next step takes these away too; what NumPy has a view of cannot be given away.
+        path[-1] = jax.tree.map(lambda x: np.array(jnp.copy(x)), path[-1])
     if shardings is not None:
         check_shardings("last state", state, shardings)
     return path
