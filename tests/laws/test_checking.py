@@ -152,6 +152,11 @@ def test_a_row_is_found_by_name() -> None:
         ({"examples": 0}, ValueError, r"^examples: got 0, expected an integer >= 1\."),
         ({"traits": {"od": True}}, ValueError, r"^traits: got 'od', expected one of .* Did you mean 'odd'"),
         ({"hyperparams": {"beta": 1.0}}, ValueError, r"^hyperparams: got 'beta', expected one of learning_rate\."),
+        (
+            {"hyperparams": {"learning_rate": lambda t: 0.1}},
+            ValueError,
+            r"^hyperparams, learning_rate: got a schedule, expected a number\. The laws make schedules of their own\.",
+        ),
         ({"like": "adm"}, ValueError, r"^like: got 'adm', expected one of .* Did you mean 'adam'"),
         ({"like": 1}, TypeError, r"^like: got a int, expected one of .*, or a fnn\.optim\.Convention\."),
     ],

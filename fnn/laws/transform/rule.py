@@ -200,6 +200,11 @@ def _with_rate(name: str, parameters: Mapping[str, inspect.Parameter], given: di
     """The arguments given; a learning rate that was not given, and is needed, is 0.1."""
     for argument in given:
         check_choice("hyperparams", argument, parameters)
+    if "learning_rate" in given:
+        if callable(given["learning_rate"]):
+            remedy = "The laws make schedules of their own."
+            raise ValueError(message("hyperparams, learning_rate", "a schedule", "a number", remedy))
+        given["learning_rate"] = float(given["learning_rate"])
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in given]
     if "learning_rate" in missing:
         given["learning_rate"] = LEARNING_RATE
