@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from fnn.errors import check_choice, message
 from fnn.laws.report import Report, Row
@@ -19,6 +19,7 @@ class Trait:
     why: str
 
 
+@runtime_checkable
 class Subject(Protocol):
     """What laws are checked of."""
 

@@ -168,10 +168,16 @@ def test_it_computes_the_printed_equations(form: Form, data: st.DataObject, grad
     chex.assert_trees_all_close(got / size, expected / size, atol=2e-11)
 
 
+def unflushed(grads: np.ndarray) -> np.ndarray:
+    """Without the numbers whose product with a rate float32 may flush to 0, the one and not its double."""
+    return np.where(np.abs(grads) < 1e-20, np.float32(0), grads)
+
+
 @each_rule
 @some
 @given(data=st.data(), grads=grads_of, k=st.integers(-8, 8))
 def test_linear_in_the_learning_rate(rule: str, data: st.DataObject, grads: np.ndarray, k: int) -> None:
+    grads = unflushed(grads)
     form = data.draw(forms_of(rule))
     # A decay reads the parameters, which the rate moves.
     values = data.draw(numbers(form, NO_DECAY | {"learning_rate": (2**-10, 1.0)}))
