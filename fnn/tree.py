@@ -67,7 +67,7 @@ def cast(tree: Any, dtype: DType) -> Any:
         {'n': Array(1, dtype=int32, weak_type=True), 'w': Array([1, 1], dtype=bfloat16)}
     """
 
-    def leaf(x: Array) -> Array:
+    def leaf(x: Any) -> Any:
         return jnp.asarray(x, dtype) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating) else x
 
     return jax.tree.map(leaf, tree)

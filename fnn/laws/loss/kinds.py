@@ -62,7 +62,7 @@ class Case:
         return Case(self.outputs[index], self.targets[index])
 
 
-def digits(x: np.ndarray) -> str:
+def digits(x: Any) -> str:
     """An array in one line."""
     return np.array2string(np.asarray(x), separator=", ", max_line_width=10_000, floatmode="maxprec").replace("\n", "")
 
