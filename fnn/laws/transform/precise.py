@@ -8,9 +8,10 @@ import numpy as np
 
 from fnn.laws.cases import Case, example, nonzero, wild
 from fnn.laws.compare import close, finite, numbers, same, show
+from fnn.laws.probes import copied
 from fnn.laws.statement import Broken, Law, law
 from fnn.laws.transform.rule import Built, Rule
-from fnn.laws.transform.structure import DTYPES, arrays, precision
+from fnn.laws.transform.structure import DTYPES, precision
 from fnn.laws.transform.traits import counters, zero_params
 
 
@@ -20,7 +21,7 @@ def zero_gradient_is_finite(rule: Rule) -> None:
     for dtype in DTYPES:
         with precision(dtype):
             for scale in (0, 1):
-                params = jax.tree.map(lambda w, scale=scale: scale * w, arrays(example().of(dtype).params))
+                params = jax.tree.map(lambda w, scale=scale: scale * w, copied(example().of(dtype).params))
                 zero = jax.tree.map(jnp.zeros_like, params)
                 path = rule.standard.run(params, [zero, zero])
                 finite(path.updates, f"a zero gradient's update in {dtype}")
@@ -39,7 +40,7 @@ def zero_gradient_rests(rule: Rule) -> None:
     """At zero parameters, zero gradients give exactly zero updates, in every precision."""
     for dtype in DTYPES:
         with precision(dtype):
-            zero = jax.tree.map(jnp.zeros_like, arrays(example().of(dtype).params))
+            zero = jax.tree.map(jnp.zeros_like, copied(example().of(dtype).params))
             same(
                 rule.standard.run(zero, [zero, zero]).updates, [zero, zero], f"a zero gradient's update in {dtype}", "0"
             )

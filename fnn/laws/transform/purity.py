@@ -11,14 +11,10 @@ import optax
 
 from fnn.laws.cases import Case, example, tame, wild
 from fnn.laws.compare import close, same
+from fnn.laws.probes import Counted, copied, is_key, stacked, to_numpy
 from fnn.laws.statement import Broken, DoesNotApply, Law, law
 from fnn.laws.transform.rule import Built, Rule
-from fnn.laws.transform.structure import arrays, precision
-
-
-def stacked(trees: Any) -> Any:
-    """Trees as one, with a leading axis."""
-    return jax.tree.map(lambda *xs: jnp.stack([jnp.asarray(x) for x in xs]), *trees)
+from fnn.laws.transform.structure import precision
 
 
 @law()
@@ -33,16 +29,11 @@ def deterministic(rule: Rule) -> None:
 def inputs_untouched(rule: Rule) -> None:
     """Parameters, gradients and state may come as NumPy arrays, and are the same afterwards."""
     case = example()
-    state = jax.tree.map(_numpy, rule.standard.run(case.params, case.gradients[:1]).states[-1])
+    state = to_numpy(rule.standard.run(case.params, case.gradients[:1]).states[-1])
     given = (case.gradients[1], state, case.params)
     before = jax.tree.map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, given)
     rule.standard.update(*given)
     same(given, before, "an input after the update", "before")
-
-
-def _numpy(x: Any) -> Any:
-    key = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-    return x if key else np.array(x)
 
 
 @law()
@@ -58,21 +49,15 @@ def no_tracer_leaks(rule: Rule) -> None:
 @law()
 def one_trace(rule: Rule) -> None:
     """A fresh state, a stepped one and one restored from NumPy arrays share one compiled program."""
-    traces = 0
-
-    def update(*args: Any) -> Any:
-        nonlocal traces
-        traces += 1
-        return rule.standard.update(*args)
-
-    case, compiled = example(), jax.jit(update)
-    params, gradients = arrays(case.params), arrays(case.gradients)
+    case, traced = example(), Counted(rule.standard.update)
+    compiled = jax.jit(traced)
+    params, gradients = copied(case.params), copied(case.gradients)
     state = rule.standard.init(params)
     for g in gradients:
         _, state = compiled(g, state, params)
-    compiled(gradients[0], jax.tree.map(_numpy, state), params)
-    if traces > 1:
-        raise Broken(f"{traces} traces for one shape")
+    compiled(gradients[0], to_numpy(state), params)
+    if traced.calls > 1:
+        raise Broken(f"{traced.calls} traces for one shape")
 
 
 @law(over=wild)
@@ -157,7 +142,7 @@ def survives_serialization(rule: Rule) -> None:
     case = example(steps=4)
     path = rule.standard.run(case.params, case.gradients)
     leaves, treedef = jax.tree.flatten(path.states[2])
-    keys = [isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in leaves]
+    keys = [is_key(x) for x in leaves]
     file = io.BytesIO()
     np.savez(file, *[np.asarray(jax.random.key_data(x) if key else x) for x, key in zip(leaves, keys, strict=True)])
     file.seek(0)

@@ -14,6 +14,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from fnn.laws.cases import example
 from fnn.laws.compare import abstract, at, close, same
+from fnn.laws.probes import copied
 from fnn.laws.statement import Broken, DoesNotApply, Law, law
 from fnn.laws.transform.rule import Built, Rule
 from fnn.tree import named_leaves
@@ -28,11 +29,6 @@ def precision(dtype: Any) -> Iterator[None]:
         yield
 
 
-def arrays(tree: Any) -> Any:
-    """JAX arrays, each in a buffer of its own."""
-    return jax.tree.map(lambda x: jnp.array(x, copy=True), tree)
-
-
 @law()
 def runs(rule: Rule) -> None:
     """Init and update run on ordinary parameters and gradients."""
@@ -43,7 +39,7 @@ def runs(rule: Rule) -> None:
 @law()
 def init_is_pure(rule: Rule) -> None:
     """Init gives the same state again, under jit and under eval_shape too, and leaves the parameters alone."""
-    params = arrays(example().params)
+    params = copied(example().params)
     state = rule.standard.init(params)
     same(rule.standard.init(params), state, "the second init", "the first init")
     same(rule.standard.compiled_init(params), state, "init under jit", "init")
@@ -56,7 +52,7 @@ def init_is_pure(rule: Rule) -> None:
 @law()
 def no_aliasing(rule: Rule) -> None:
     """A fresh state shares no buffer with the parameters, nor two of its leaves one: all can be donated."""
-    params = arrays(example().params)
+    params = copied(example().params)
     named = {f"params/{n}": x for n, x in named_leaves(params).items()}
     named |= {f"state/{n}": x for n, x in named_leaves(rule.standard.init(params)).items()}
     buffers: dict[int, str] = {}
@@ -109,7 +105,7 @@ def dtype_kept(rule: Rule) -> None:
     case = example()
     mixed = {"b": case.params["b"].astype(jnp.bfloat16), "w": case.params["w"]}
     g = {"b": case.gradients[0]["b"].astype(jnp.bfloat16), "w": case.gradients[0]["w"]}
-    _dtypes(rule.standard, arrays(mixed), arrays(g), "bfloat16 beside float32")
+    _dtypes(rule.standard, copied(mixed), copied(g), "bfloat16 beside float32")
 
 
 @law("learning_rate")
@@ -121,7 +117,7 @@ def other_gradient_dtype(rule: Rule) -> None:
 
 def _typed(params: Any, gradients: Any) -> tuple[Any, Any]:
     case = example()
-    return arrays(case.of(params).params), arrays(case.of(gradients).gradients[0])
+    return copied(case.of(params).params), copied(case.of(gradients).gradients[0])
 
 
 def _dtypes(built: Built, params: Any, gradients: Any, what: str) -> None:
@@ -161,8 +157,8 @@ def donation_is_used(rule: Rule) -> None:
         return optax.apply_updates(params, updates), state
 
     case = example()
-    params = arrays(case.params)
-    state = arrays(rule.standard.init(params))
+    params = copied(case.params)
+    state = copied(rule.standard.init(params))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         jax.block_until_ready(jax.jit(step, donate_argnums=(0, 1))(params, state, case.gradients[0]))
