@@ -4,12 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fnn import initializers
 from fnn.errors import check_count, check_flag, check_floating, check_key, message
 from fnn.nn.layer import Layer, Shaped
-from fnn.typing import Array, DType, Initializer, Key, Params, Shape, State
+from fnn.nn.parameters import check_fit, drawn
+from fnn.typing import Array, Initializer, Key, Params, State
 
 
 def dense(
@@ -57,8 +57,8 @@ def dense(
         _check_input(x)
         dtype = jax.dtypes.canonicalize_dtype(x.dtype)
         key_w, key_b = jax.random.split(key)
-        params = {"w": _drawn("w_init", draw_w, key_w, (x.shape[-1], units), dtype)}
-        return (params | {"b": _drawn("b_init", draw_b, key_b, (units,), dtype)} if use_bias else params), {}
+        params = {"w": drawn("w_init", draw_w, key_w, (x.shape[-1], units), dtype)}
+        return (params | {"b": drawn("b_init", draw_b, key_b, (units,), dtype)} if use_bias else params), {}
 
     def apply(
         params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
@@ -67,20 +67,12 @@ def dense(
         _check_input(x)
         x = jnp.asarray(x)
         w_shape, b_shape = (x.shape[-1], units), (units,)
-        _check_fit(params, x, {"w": w_shape, "b": b_shape} if use_bias else {"w": w_shape})
+        _check_last_axis(params, x)
+        check_fit("dense", params, x, {"w": w_shape, "b": b_shape} if use_bias else {"w": w_shape})
         y = x @ params["w"]
         return (y + params["b"] if use_bias else y), state
 
     return Layer("dense", init, apply)
-
-
-def _drawn(argument: str, draw: Initializer, key: Key, shape: Shape, dtype: DType) -> Array:
-    p = draw(key, shape, dtype)
-    got = f"{p.dtype}{list(p.shape)}" if isinstance(p, jax.Array | np.ndarray) else f"a {type(p).__name__}"
-    if got != f"{dtype}{list(shape)}":
-        remedy = "An initializer draws: (key, shape, dtype) -> Array. A factory is called first: he()."
-        raise ValueError(message(f"what {argument} draws", got, f"{dtype}{list(shape)}", remedy))
-    return jnp.asarray(p)
 
 
 def _check_input(x: Any) -> None:
@@ -90,21 +82,7 @@ def _check_input(x: Any) -> None:
         raise ValueError(message("x", f"shape {x.shape}", "shape (n, ..., d_in), examples first", remedy))
 
 
-def _check_fit(params: Params, x: Array, shapes: dict[str, tuple[int, ...]]) -> None:
-    if not isinstance(params, dict) or set(params) != set(shapes):
-        got = f"entries {sorted(params)}" if isinstance(params, dict) else f"a {type(params).__name__}"
-        raise ValueError(message("params of dense", got, f"entries {sorted(shapes)}", "Make them with init."))
-    for name in shapes:
-        check_floating(name, params[name])
-    w = params["w"]
-    if w.ndim == 2 and x.shape[-1] != len(w):
-        raise ValueError(message("x", f"shape {x.shape}", f"last axis {len(w)}, as w is {w.shape}"))
-    for name, shape in shapes.items():
-        p = params[name]
-        if p.shape != shape:
-            remedy = "These are another layer's: make them with init."
-            raise ValueError(message(f"params of dense, {name}", f"shape {p.shape}", f"shape {shape}", remedy))
-        dtype = jax.dtypes.canonicalize_dtype(p.dtype)
-        if x.dtype != dtype:
-            cast = f"Cast it: x.astype({dtype})."
-            raise TypeError(message("x", f"dtype {x.dtype}", f"{dtype}, as {name} is", cast))
+def _check_last_axis(params: Params, x: Array) -> None:
+    shape = getattr(params.get("w"), "shape", ()) if isinstance(params, dict) else ()
+    if len(shape) == 2 and x.shape[-1] != shape[0]:
+        raise ValueError(message("x", f"shape {x.shape}", f"last axis {shape[0]}, as w is {shape}"))
