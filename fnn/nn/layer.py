@@ -120,13 +120,18 @@ def sequential(*layers: Layer) -> Layer:
     return Layer("sequential", init, apply)
 
 
-def residual(layer: Layer) -> Layer:
-    """A layer with a shortcut round it, `y = x + f(x)`; f keeps the shape of x.
+def residual(layer: Layer, shortcut: Layer | None = None) -> Layer:
+    """A layer with a shortcut round it, `y = s(x) + f(x)`; without one of its own, s is the identity.
 
-    Its parameters and state are those of the inner layer.
+    Its parameters and state are those of the inner layer; with a shortcut of its own they are
+    `{"layer": ..., "shortcut": ...}`.
+
+    Args:
+        layer: f; it keeps the shape of s(x).
+        shortcut: s, where f changes the shape: such as a convolution of size 1 with f's strides.
 
     Raises:
-        ValueError: the inner layer changes the shape; both shapes are named.
+        ValueError: f(x) and s(x) differ in shape; both shapes are named.
 
     Example:
         >>> from fnn.nn import dense
@@ -135,18 +140,54 @@ def residual(layer: Layer) -> Layer:
         >>> net.apply(params, state, jnp.array([[1.0, -3.0]]))[0]
         Array([[ 1., -3.]], dtype=float32)
 
-    Source: He et al. 2016, "Deep residual learning for image recognition", equation 1.
+    Source: He et al. 2016, "Deep residual learning for image recognition", equations 1 and 2.
     """
     check_layer("layer", layer)
+    if shortcut is not None:
+        check_layer("shortcut", shortcut)
+        return _two_ways(layer, shortcut)
 
     def apply(
         params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
     ) -> tuple[Array, State]:
         f, state = layer.apply(params, state, x, train=train, key=key)
-        check_shape("output of the inner layer", f, jnp.shape(x), "The shortcut adds x to it, so f keeps x's shape.")
+        remedy = "The shortcut adds x to it, so f keeps x's shape; else give a shortcut of its own."
+        check_shape("output of the inner layer", f, jnp.shape(x), remedy)
         return x + f, state
 
     return Layer("residual", layer.init, apply)
+
+
+def _two_ways(layer: Layer, shortcut: Layer) -> Layer:
+    ways = {"layer": layer, "shortcut": shortcut}
+
+    def init(key: Key, x: Shaped) -> tuple[Params, State]:
+        check_key("key", key)
+        params, state = {}, {}
+        for name, way in ways.items():
+            p, s = way.init(keys.for_layer(key, name), x)
+            params |= _entry(name, p)
+            state |= _entry(name, s)
+        return params, state
+
+    def apply(
+        params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
+    ) -> tuple[Array, State]:
+        _check_entries("params", params, list(ways))
+        _check_entries("state", state, list(ways))
+        found, new_state = [], {}
+        for name, way in ways.items():
+            noise = None if key is None else keys.for_layer(key, name)
+            y, s = way.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=noise)
+            found.append(y)
+            new_state |= _entry(name, s)
+        f, s = found
+        check_shape(
+            "output of the inner layer", f, jnp.shape(s), "It is added to the shortcut's, so both have one shape."
+        )
+        return s + f, new_state
+
+    return Layer("residual", init, apply)
 
 
 def check_layer(argument: str, layer: Any) -> None:

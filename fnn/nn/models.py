@@ -5,11 +5,16 @@ from collections.abc import Callable, Sequence
 from fnn import activations, initializers
 from fnn.errors import check_callable, check_count, check_floating, is_zero, message
 from fnn.nn.activation import activation as activation_layer
+from fnn.nn.batch_norm import batch_norm
+from fnn.nn.conv import Sizes, conv
 from fnn.nn.dense import dense
 from fnn.nn.dropout import dropout as dropout_layer
-from fnn.nn.layer import Layer, Shaped, sequential
+from fnn.nn.layer import Layer, Shaped, residual, sequential
+from fnn.nn.pool import flatten, global_avg_pool, max_pool
 from fnn.typing import Activation, Array, Initializer, Key, Params, Scalar, State
 
+# Of these the largest of a window is the activation of the largest: pooling first, it is computed less often.
+_MONOTONE = frozenset({"identity", "relu", "leaky_relu", "elu", "sigmoid", "softplus", "tanh"})
 _RELU_LIKE = frozenset({"relu", "leaky_relu", "elu", "gelu", "silu", "softplus"})
 
 
@@ -88,10 +93,146 @@ def mlp(
     return _of_vectors("mlp", sequential(*layers, dense(widths[-1], w_init=w_init)))
 
 
-def _initializer_for(f: Activation) -> Initializer:
+def cnn(
+    channels: int | Sequence[int],
+    hidden: int | Sequence[int],
+    classes: int,
+    *,
+    kernel_size: Sizes = 3,
+    pool: Sizes = 2,
+    activation: str | Activation = "relu",
+    norm: Callable[[], Layer] | None = None,
+    dropout: Scalar = 0.0,
+    w_init: str | Initializer | None = None,
+    lowering: str = "auto",
+) -> Layer:
+    """A convolutional network: stages of convolution, activation and max-pooling, and an `mlp` on what they find.
+
+    Args:
+        channels: of each stage: [32, 64]. The image's size and channels come from x.
+        hidden: widths of the hidden dense layers: [128]; [] for none.
+        classes: number of outputs.
+        kernel_size: of every convolution; padding keeps the image's size.
+        pool: window of the pooling after each convolution; what is left over at an end is cut off.
+        activation: f, a function or its name.
+        norm: makes a normalization layer, put before each activation of a convolution, which has no bias then.
+        dropout: share of each hidden dense layer that is dropped in training; it may be traced.
+        w_init: draws every w, an initializer or its name; None picks as `mlp` does.
+        lowering: of the convolutions, as `conv` takes it.
+
+    Returns:
+        A layer from x (n, height, width, channels) to y (n, classes), with parameters `conv_0/w`, ...,
+        `dense_0/w`, ...; one or three spatial axes serve too.
+
+    Raises:
+        ValueError: no stages, a size below 1, an unknown activation, or an image smaller than its windows.
+
+    Example:
+        >>> net = cnn([8, 16], [32], 10)
+        >>> params, state = net.init(jax.random.key(0), jnp.ones((2, 28, 28, 1)))
+        >>> jax.tree.map(jnp.shape, params["conv_1"]), params["dense_0"]["w"].shape
+        ({'b': (16,), 'w': (3, 3, 8, 16)}, (784, 32))
+
+    Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section 2.B; the
+    order of its stages as Goodfellow et al. 2016, "Deep Learning", figure 9.7.
+    """
+    stages, widths = _widths("channels", channels, 1), _widths("hidden", hidden, 0)
+    check_count("classes", classes)
+    if norm is not None:
+        check_callable("norm", norm, "a function that makes a normalization layer, or None")
+    f = activations.get(activation)
+    draw = _initializer_for(f) if w_init is None else w_init
+    then = [activation_layer(f), max_pool(pool)]
+    if _name_of(f) in _MONOTONE:
+        then.reverse()
+    layers: list[Layer] = []
+    for width in stages:
+        convolution = conv(width, kernel_size, w_init=draw, use_bias=norm is None, lowering=lowering)
+        layers += [convolution, *([norm()] if norm else []), *then]
+    layers.append(flatten())
+    drop = [] if is_zero(dropout) else [dropout_layer(dropout)]
+    for width in widths:
+        layers += [dense(width, w_init=draw), activation_layer(f), *drop]
+    net = sequential(*layers, dense(classes, w_init=w_init))
+    return net._replace(name="cnn")
+
+
+def resnet(
+    channels: Sequence[int],
+    blocks: int,
+    classes: int,
+    *,
+    activation: str | Activation = "relu",
+    norm: Callable[[], Layer] = batch_norm,
+    w_init: str | Initializer | None = None,
+    lowering: str = "auto",
+) -> Layer:
+    """A small residual network: stages of blocks `f(s(x) + norm(conv(f(norm(conv(x))))))`, then their mean.
+
+    A convolution of size 3 comes first; at the end each channel is averaged over the image. Each stage but the first halves the image: there the shortcut s is a
+    convolution of size 1 with stride 2, elsewhere the identity.
+
+    Args:
+        channels: of each stage: [16, 32, 64].
+        blocks: how many blocks a stage has; there are `2 blocks stages + 2` layers one after another.
+        classes: number of outputs.
+        activation: f, a function or its name.
+        norm: makes a normalization layer, put after each convolution; these have no bias.
+        w_init: draws every w, an initializer or its name; None picks as `mlp` does.
+        lowering: of the convolutions, as `conv` takes it.
+
+    Returns:
+        A layer from x (n, height, width, channels) to y (n, classes).
+
+    Raises:
+        ValueError: no stages, a size below 1, or an unknown activation.
+
+    Example:
+        >>> net = resnet([8, 16], 1, 2)
+        >>> params, state = net.init(jax.random.key(0), jnp.ones((2, 8, 8, 3)))
+        >>> sorted(params), sorted(params["residual_1"])
+        (['batch_norm_0', 'conv_0', 'dense_0', 'residual_0', 'residual_1'], ['layer', 'shortcut'])
+
+    Source: He et al. 2016, "Deep residual learning for image recognition", sections 3.3 and 4.2, option B.
+    """
+    stages = _widths("channels", channels, 1)
+    check_count("blocks", blocks)
+    check_count("classes", classes)
+    check_callable("norm", norm, "a function that makes a normalization layer")
+    f = activation_layer(activation)
+    draw = _initializer_for(activations.get(activation)) if w_init is None else w_init
+
+    def convolved(width: int, size: int, strides: int = 1) -> list[Layer]:
+        return [conv(width, size, strides=strides, w_init=draw, use_bias=False, lowering=lowering), norm()]
+
+    def block(width: int, strides: int) -> Layer:
+        inner = sequential(*convolved(width, 3, strides), f, *convolved(width, 3))
+        return residual(inner, None if strides == 1 else sequential(*convolved(width, 1, strides)))
+
+    layers = [*convolved(stages[0], 3), f]
+    for stage, width in enumerate(stages):
+        for number in range(blocks):
+            layers += [block(width, 2 if stage and not number else 1), f]
+    net = sequential(*layers, global_avg_pool(), dense(classes, w_init=w_init))
+    return net._replace(name="resnet")
+
+
+def _widths(argument: str, widths: int | Sequence[int], fewest: int) -> list[int]:
+    many = widths if isinstance(widths, Sequence) and not isinstance(widths, str) else [widths]
+    if len(many) < fewest:
+        raise ValueError(message(argument, widths, "one width for each stage", "Such as [32, 64]."))
+    for position, width in enumerate(many):
+        check_count(f"{argument}[{position}]", width)
+    return list(many)
+
+
+def _name_of(f: Activation) -> str:
     # By name, so that jax.nn.relu and partial(leaky_relu, slope=0.2) count too.
-    name = getattr(getattr(f, "func", f), "__name__", "")
-    return initializers.he() if name in _RELU_LIKE else initializers.normalized_xavier()
+    return getattr(getattr(f, "func", f), "__name__", "")
+
+
+def _initializer_for(f: Activation) -> Initializer:
+    return initializers.he() if _name_of(f) in _RELU_LIKE else initializers.normalized_xavier()
 
 
 def _of_vectors(name: str, net: Layer) -> Layer:

@@ -1,0 +1,201 @@
+"""Pooling, and the layers that lead from images to vectors."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fnn.errors import check_array, check_flag, message
+from fnn.nn.layer import Layer, stateless
+from fnn.nn.window import Window, check_images, check_settings, settled, taps
+from fnn.typing import Array
+
+Sizes = int | Sequence[int]
+Padding = str | int | Sequence[int | tuple[int, int]]
+
+
+def max_pool(window: Sizes, *, strides: Sizes | None = None, padding: Padding = "VALID") -> Layer:
+    """The largest number in each window, `y[o] = max_k x[o stride + k]`, for each channel.
+
+    Its gradient goes to the place of the maximum, to the first one where there are several.
+
+    Args:
+        window: its size on each spatial axis.
+        strides: how far it moves at a time; None is the window's size.
+        padding: "VALID" (none), "SAME", one number for all ends, or a number or pair (before, after) for each
+            spatial axis, less than the window. Padding never is a maximum.
+
+    Returns:
+        A layer from x (n, ..., c), with one to three spatial axes, to y (n, ..., c).
+
+    Raises:
+        ValueError: sizes below 1, or a window that is larger than the padded x.
+        TypeError: x is not of floating-point numbers.
+
+    Example:
+        >>> x = jnp.array([1.0, 3.0, 2.0, 0.0]).reshape(1, 4, 1)
+        >>> max_pool(2).apply({}, {}, x)[0].ravel()
+        Array([3., 2.], dtype=float32)
+
+    Source: Goodfellow et al. 2016, "Deep Learning", section 9.3; Riesenhuber and Poggio 1999, Nature
+    Neuroscience 2.
+    """
+    check_settings("window", window, window if strides is None else strides, padding)
+    return _pool("max_pool", window, strides, padding, lambda x, w: _maximum(w, x))
+
+
+def avg_pool(
+    window: Sizes, *, strides: Sizes | None = None, padding: Padding = "VALID", count_include_pad: bool = True
+) -> Layer:
+    """The mean of each window, `y[o] = mean_k x[o stride + k]`, for each channel.
+
+    Args:
+        window: its size on each spatial axis.
+        strides: how far it moves at a time; None is the window's size.
+        padding: as in `max_pool`.
+        count_include_pad: whether the zeros of the padding count in the mean, as in PyTorch; Keras leaves
+            them out.
+
+    Returns:
+        A layer from x (n, ..., c), with one to three spatial axes, to y (n, ..., c).
+
+    Raises:
+        ValueError: sizes below 1, or a window that is larger than the padded x.
+        TypeError: x is not of floating-point numbers.
+
+    Example:
+        >>> x = jnp.array([1.0, 3.0, 2.0, 0.0]).reshape(1, 4, 1)
+        >>> avg_pool(2).apply({}, {}, x)[0].ravel()
+        Array([2., 1.], dtype=float32)
+
+    Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section 2.B.
+    """
+    check_settings("window", window, window if strides is None else strides, padding)
+    check_flag("count_include_pad", count_include_pad)
+    return _pool("avg_pool", window, strides, padding, partial(_mean, count_include_pad=count_include_pad))
+
+
+def global_avg_pool() -> Layer:
+    """The mean of each channel over all spatial axes: x (n, ..., c) to y (n, c).
+
+    Raises:
+        TypeError: x is not of floating-point numbers.
+        ValueError: x has no or more than three spatial axes.
+
+    Example:
+        >>> global_avg_pool().apply({}, {}, jnp.arange(8.0).reshape(1, 2, 2, 2))[0]
+        Array([[3., 4.]], dtype=float32)
+
+    Source: Lin et al. 2014, "Network in network", section 3.2.
+    """
+
+    def mean(x: Array) -> Array:
+        check_images("global_avg_pool", x)
+        x = jnp.asarray(x)
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        return wide.mean(axis=tuple(range(1, x.ndim - 1))).astype(x.dtype)
+
+    return stateless("global_avg_pool", mean)
+
+
+def flatten() -> Layer:
+    """Each example as one row of numbers: x (n, ...) to y (n, d).
+
+    Example:
+        >>> flatten().apply({}, {}, jnp.ones((2, 4, 4, 3)))[0].shape
+        (2, 48)
+    """
+
+    def rows(x: Array) -> Array:
+        check_array("x", x)
+        if not x.ndim:
+            raise ValueError(message("x", "a scalar", "a batch, (n, ...)"))
+        return x.reshape(x.shape[0], int(np.prod(x.shape[1:])))
+
+    return stateless("flatten", rows)
+
+
+def _pool(
+    kind: str, size: Sizes, strides: Sizes | None, padding: Padding, pooled: Callable[[Array, Window], Array]
+) -> Layer:
+    def pool(x: Array) -> Array:
+        check_images(kind, x)
+        x = jnp.asarray(x)
+        window = settled(x, size, size if strides is None else strides, padding)
+        for axis, (pad, k) in enumerate(zip(window.padding, window.size, strict=True)):
+            if max(pad) >= k:
+                got = f"{pad} at axis {axis + 1} of x"
+                raise ValueError(message("padding", got, f"less than the window's {k}: it would see nothing else"))
+        return pooled(x, window)
+
+    return stateless(kind, pool)
+
+
+# The index of the maximum is remembered, one byte for each window, so that the gradient is one pass over x. XLA's
+# own, select-and-scatter, costs on a CPU as much as the convolution before it.
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _maximum(window: Window, x: Array) -> Array:
+    return _largest(window, x)[0]
+
+
+@_maximum.defjvp
+def _maximum_jvp(window: Window, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    y, place = _largest(window, x)
+    return y, _chosen(window, dx, place)
+
+
+def _largest(window: Window, x: Array) -> tuple[Array, Array]:
+    """The maximum of each window, and which of its elements that is."""
+    views = _views(window, x, -jnp.inf)
+    y, place = views[0], jnp.zeros(views[0].shape, jnp.uint8 if len(views) < 256 else jnp.int32)
+    for k, view in enumerate(views[1:], start=1):
+        # A NaN is larger than all: it shows in y, as the maximum of NumPy has it.
+        larger = (view > y) | (jnp.isnan(view) & ~jnp.isnan(y))
+        y, place = jnp.where(larger, view, y), jnp.where(larger, jnp.asarray(k, place.dtype), place)
+    return y, place
+
+
+def _chosen(window: Window, x: Array, place: Array) -> Array:
+    """Of each window the element at this place; linear in x."""
+    if not _tiles(window, x):
+        return sum(jnp.where(place == k, view, 0) for k, view in enumerate(_views(window, x, 0)))
+    cells = _cells(window, x)
+    inner = tuple(range(2, cells.ndim, 2))
+    index = jnp.arange(np.prod(window.size), dtype=place.dtype).reshape(window.size)
+    index = jnp.expand_dims(index, tuple(a for a in range(cells.ndim) if a not in inner))
+    return jnp.where(jnp.expand_dims(place, inner) == index, cells, 0).sum(axis=inner)
+
+
+def _mean(x: Array, window: Window, count_include_pad: bool) -> Array:
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    total = sum(_views(window, wide, 0))
+    counts = np.prod(window.size)
+    if not count_include_pad and any(map(any, window.padding)):
+        counts = sum(taps(jnp.ones((1, *x.shape[1:-1], 1), wide.dtype), window, 0))
+    return (total / counts).astype(x.dtype)
+
+
+def _views(window: Window, x: Array, fill: float) -> list[Array]:
+    """What each element of the window sees; where windows tile x, without a strided copy."""
+    if not _tiles(window, x):
+        return taps(x, window, fill)
+    cells = _cells(window, x)
+    return [
+        cells[(slice(None), *(i for p in place for i in (slice(None), p)), slice(None))]
+        for place in np.ndindex(*window.size)
+    ]
+
+
+def _tiles(window: Window, x: Array) -> bool:
+    """Whether the windows cover x exactly, each element once."""
+    exact = all(length % k == 0 for length, k in zip(x.shape[1:-1], window.size, strict=True))
+    return exact and window.size == window.strides and not any(map(any, window.padding))
+
+
+def _cells(window: Window, x: Array) -> Array:
+    """The same numbers as (n, places, size, places, size, ..., c)."""
+    pairs = [n for length, k in zip(x.shape[1:-1], window.size, strict=True) for n in (length // k, k)]
+    return x.reshape(x.shape[0], *pairs, x.shape[-1])
