@@ -169,8 +169,9 @@ def resnet(
 ) -> Layer:
     """A small residual network: stages of blocks `f(s(x) + norm(conv(f(norm(conv(x))))))`, then their mean.
 
-    A convolution of size 3 comes first; at the end each channel is averaged over the image. Each stage but the first halves the image: there the shortcut s is a
-    convolution of size 1 with stride 2, elsewhere the identity.
+    A convolution of size 3 comes first; at the end each channel is averaged over the image. Each stage but
+    the first halves the image: there the shortcut s is a convolution of size 1 with stride 2, elsewhere the
+    identity.
 
     Args:
         channels: of each stage: [16, 32, 64].
