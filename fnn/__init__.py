@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fnn import (
     activations,
+    augment,
     data,
     errors,
     initializers,
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "activations",
+    "augment",
     "data",
     "errors",
     "fit",

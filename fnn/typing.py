@@ -32,6 +32,8 @@ LearningRate: TypeAlias = Scalar | Schedule
 Activation: TypeAlias = Callable[[Array], Array]
 Loss: TypeAlias = Callable[[Array, Array], Array]
 """(outputs, targets) to one value per example."""
+Augmentation: TypeAlias = Callable[[Key, Batch], Batch]
+"""(key, batch) to a batch of the same type and as many examples, drawn with the key."""
 Metric: TypeAlias = Callable[[Array, Array], Array]
 LossFn: TypeAlias = Callable[[Params, State, Batch, Key | None], tuple[Array, tuple[State, Metrics]]]
 """Training-mode loss: (params, state, batch, key) to (mean loss, (new state, metrics))."""

@@ -5,6 +5,8 @@ from fnn.data.coffee import COFFEE_DRINKS, COFFEE_INGREDIENTS, coffee
 from fnn.data.dataset import Dataset, Splits, WeightedBatch, check_dataset
 from fnn.data.digits import digits
 from fnn.data.idx import mnist
+from fnn.data.image_folder import class_names, image_folder
+from fnn.data.images import read_images
 from fnn.data.split import split
 
 __all__ = [
@@ -15,10 +17,13 @@ __all__ = [
     "WeightedBatch",
     "batches",
     "check_dataset",
+    "class_names",
     "coffee",
     "digits",
     "epoch_order",
+    "image_folder",
     "mnist",
+    "read_images",
     "split",
     "steps_per_epoch",
     "take",

@@ -18,7 +18,7 @@ from fnn.train.run import Plan
 from fnn.train.state import TrainState, init_state
 from fnn.train.step import make_step
 from fnn.train.supervised import check_metrics, supervised
-from fnn.typing import History, Key, Loss, Metric, Scalar
+from fnn.typing import Augmentation, History, Key, Loss, Metric, Scalar
 
 # Long enough that the host's share vanishes, short enough for a bar that moves.
 _CHUNK_SECONDS = 0.2
@@ -56,6 +56,7 @@ def fit(
     l1: Scalar = 0.0,
     clip_norm: Scalar | None = None,
     accumulate: int = 1,
+    augment: Augmentation | None = None,
 ) -> FitResult:
     """Trains a network on data: progress, validation, early stopping and history around compiled steps.
 
@@ -79,6 +80,8 @@ def fit(
         l1: weight of the sum of their magnitudes.
         clip_norm: the gradient's largest global norm.
         accumulate: micro-batches that each batch is cut into.
+        augment: changes each batch at random in training, such as `fnn.augment.flip()`; validation sees the
+            examples as they are.
 
     Returns:
         The last state, the best one, and the history.
@@ -110,7 +113,7 @@ def fit(
     validation = None if validation is None else _on_device(check_dataset(validation, "validation"))
     metrics = check_metrics(metrics)
     plan = Plan(len(data.x), batch_size, steps_per_epoch(len(data.x), batch_size), weighted=True)
-    loss_fn = supervised(net, loss, metrics=metrics, l2=l2, l1=l1)
+    loss_fn = supervised(net, loss, metrics=metrics, l2=l2, l1=l1, augment=augment)
     step = make_step(loss_fn, tx, accumulate=accumulate, clip_norm=clip_norm)
     state = init_state(key, net, tx, data.x[:batch_size])
     measured = None if validation is None else {"loss": loss, **metrics}

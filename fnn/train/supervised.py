@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn import keys
 from fnn.errors import (
     check_array,
     check_callable,
     check_floating,
+    check_key,
     check_scalar,
     check_shape,
     check_values,
@@ -19,7 +21,7 @@ from fnn.errors import (
 )
 from fnn.train.state import check_network
 from fnn.tree import weight_mask
-from fnn.typing import Array, Batch, Key, Loss, LossFn, Metric, Metrics, Params, Scalar, State
+from fnn.typing import Array, Augmentation, Batch, Key, Loss, LossFn, Metric, Metrics, Params, Scalar, State
 
 _TAKEN = ("loss", "grad_norm")
 
@@ -31,6 +33,7 @@ def supervised(
     metrics: Mapping[str, Metric] | None = None,
     l2: Scalar = 0.0,
     l1: Scalar = 0.0,
+    augment: Augmentation | None = None,
 ) -> LossFn:
     """The training loss of a network on a batch, `L = mean_i loss(f(x_i), y_i) + l2 sum w^2 + l1 sum |w|`.
 
@@ -43,12 +46,15 @@ def supervised(
         metrics: more such functions by name; their means are reported beside the loss.
         l2: weight of the sum of squares, >= 0; it may be traced.
         l1: weight of the sum of magnitudes, >= 0; it may be traced.
+        augment: (key, batch) to the batch that the loss is taken on, such as those of `fnn.augment`. What it
+            draws is a function of the run's key and the step. Metrics see its x, and y as it was before.
 
     Returns:
         A function (params, state, batch, key) to (L, (new state, metrics)), in training mode.
 
     Raises:
-        ValueError: a negative penalty, or a loss that does not give one value per example.
+        ValueError: a negative penalty, a loss that does not give one value per example, or an augmentation
+            that changes the number of examples or gets no key.
         TypeError: not a network, or not functions.
 
     Example:
@@ -63,18 +69,21 @@ def supervised(
     """
     check_network(net)
     check_callable("loss", loss, "a function (outputs, targets) -> one value per example")
+    if augment is not None:
+        check_callable("augment", augment, "a function (key, batch) -> batch", "Such as fnn.augment.flip().")
     check_scalar("l2", l2, 0)
     check_scalar("l1", l1, 0)
     named = check_metrics(metrics)
 
     def loss_fn(params: Params, state: State, batch: Batch, key: Key | None) -> tuple[Array, tuple[State, Metrics]]:
-        x, y, weight = batch_parts(batch)
+        given = batch_parts(batch)
+        x, y, weight = given if augment is None else _augmented(augment, key, batch)
         outputs, state = net.apply(params, state, x, train=True, key=key)
         values = loss(outputs, y)
         check_floating("result of loss", values, "It needs a gradient; what has none goes into metrics.")
         mean = weighted_mean("loss", values, weight, len(x))
         objective = mean + _penalty(params, l2, jnp.square) + _penalty(params, l1, jnp.abs)
-        measures = {name: weighted_mean(name, f(outputs, y), weight, len(x)) for name, f in named.items()}
+        measures = {name: weighted_mean(name, f(outputs, given[1]), weight, len(x)) for name, f in named.items()}
         return objective, (state, measures)
 
     return takes_weights(loss_fn)
@@ -164,6 +173,24 @@ def batch_parts(batch: Batch) -> tuple[Array, Array, Array | None]:
         check_shape("batch.weight", weight, (len(x),), "One weight an example.")
         check_values("batch.weight", weight, lambda known: (known >= 0) & np.isfinite(known), "finite numbers >= 0")
     return x, y, weight
+
+
+def _augmented(augment: Augmentation, key: Key | None, batch: Batch) -> tuple[Array, Array, Array | None]:
+    if key is None:
+        remedy = "Without noise leave augment out; make_step gives a key."
+        raise ValueError(message("key", None, "one typed key: augment draws with it", remedy))
+    check_key("key", key)
+    # Its own purpose: the network folds the names of its layers into the same key.
+    new = augment(keys.for_layer(key, "augment"), batch)
+    if not isinstance(new, tuple) or len(new) != len(batch):
+        got = f"a tuple of {len(new)}" if isinstance(new, tuple) else f"a {type(new).__name__}"
+        expected = f"a batch of {len(batch)} arrays, as the one that came"
+        raise TypeError(message("result of augment", got, expected, "Such as batch._replace(x=x)."))
+    parts = batch_parts(new)
+    if len(parts[0]) != len(batch[0]):
+        got = f"{len(parts[0])} examples"
+        raise ValueError(message("result of augment", got, f"{len(batch[0])}, as many as came"))
+    return parts
 
 
 def _penalty(params: Params, strength: Scalar, measure: Callable[[Array], Array]) -> Any:
