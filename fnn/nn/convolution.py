@@ -37,14 +37,15 @@ class Plan(NamedTuple):
     lowering: str
 
 
-def convolve(plan: Plan, x: Array, w: Array) -> Array:
-    """`y[o] = sum_k x[o stride + k dilation - padding] w[k]`, channels summed within each group.
+def convolve(plan: Plan, x: Array, w: Array, b: Array | None = None) -> Array:
+    """`y[o] = sum_k x[o stride + k dilation - padding] w[k] + b`, channels summed within each group.
 
     Args:
         plan: window, groups and lowering. "xla" leaves the gradients to JAX, and so has forward-mode
             derivatives too; the others have gradients of their own, which can be differentiated again.
         x: (n, ..., c_in).
         w: (..., c_in / groups, c_out).
+        b: (c_out,), or None for none.
 
     Example:
         >>> x, w = jnp.arange(4.0).reshape(1, 4, 1), jnp.array([1.0, 10.0]).reshape(2, 1, 1)
@@ -53,30 +54,32 @@ def convolve(plan: Plan, x: Array, w: Array) -> Array:
 
     Source: Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning", sections 2 and 4.
     """
-    return _by_xla(plan, x, w) if plan.lowering == "xla" else _convolve(plan, x, w)
+    return _by_xla(plan, x, w, b) if plan.lowering == "xla" else _convolve(plan, x, w, b)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _convolve(plan: Plan, x: Array, w: Array) -> Array:
-    if w.shape[-2] > 1 or plan.groups == 1:
-        return _by_xla(plan, x, w)
-    return _by_platform(plan, partial(_by_channel, plan), partial(_by_xla, plan), x, w)
+def _convolve(plan: Plan, x: Array, w: Array, b: Array | None) -> Array:
+    if _is_depthwise(plan, w):
+        return _by_platform(plan, partial(_by_channel, plan), partial(_by_xla, plan), x, w, b)
+    return _by_xla(plan, x, w, b)
 
 
-def _forward(plan: Plan, x: Array, w: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _convolve(plan, x, w), (x, w)
+def _forward(plan: Plan, x: Array, w: Array, b: Array | None) -> tuple[Array, Any]:
+    return _convolve(plan, x, w, b), (x, w, b)
 
 
-def _backward(plan: Plan, carried: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-    def derived(x: Array, w: Array, dy: Array) -> tuple[Array, Array]:
-        return jax.vjp(partial(_by_xla, plan), x, w)[1](dy)
+def _backward(plan: Plan, carried: Any, dy: Array) -> Any:
+    def derived(x: Array, w: Array, b: Array | None, dy: Array) -> Any:
+        return jax.vjp(partial(_by_xla, plan), x, w, b)[1](dy)
 
-    def written(x: Array, w: Array, dy: Array) -> tuple[Array, Array]:
-        if plan.groups > 1 and w.shape[-2] == 1:
-            return jax.vjp(partial(_by_channel, plan), x, w)[1](dy)
+    def written(x: Array, w: Array, b: Array | None, dy: Array) -> Any:
+        if _is_depthwise(plan, w):
+            return jax.vjp(partial(_by_channel, plan), x, w, b)[1](dy)
+        # Both are read several times: without the barrier XLA would compute them again for each reader.
+        x, dy = lax.optimization_barrier((x, dy))
         few = plan.groups == 1 and math.prod(w.shape[:-1]) <= _FEW
         dw = _by_patches(plan, x, w, dy) if few else _kernel_gradient(plan, x, dy)
-        return _input_gradient(plan, x, w, dy), dw
+        return _input_gradient(plan, x, w, dy), dw, None if b is None else _column_sums(dy)
 
     return _by_platform(plan, written, derived, *carried, dy)
 
@@ -84,15 +87,21 @@ def _backward(plan: Plan, carried: tuple[Array, Array], dy: Array) -> tuple[Arra
 _convolve.defvjp(_forward, _backward)
 
 
-def _by_platform(plan: Plan, on_cpu: Callable[..., Any], elsewhere: Callable[..., Any], *args: Array) -> Any:
+def _is_depthwise(plan: Plan, w: Array) -> bool:
+    return plan.groups > 1 and w.shape[-2] == 1
+
+
+def _by_platform(plan: Plan, on_cpu: Callable[..., Any], elsewhere: Callable[..., Any], *args: Any) -> Any:
     if plan.lowering == "cpu":
         return on_cpu(*args)
     return lax.platform_dependent(*args, cpu=on_cpu, default=elsewhere)
 
 
-def _by_xla(plan: Plan, x: Array, w: Array) -> Array:
+def _by_xla(plan: Plan, x: Array, w: Array, b: Array | None) -> Array:
     window = plan.window
-    return _in_fast_order(x, w, window.strides, window.padding, (1,) * len(window.size), window.dilation, plan.groups)
+    ones = (1,) * len(window.size)
+    y = _in_fast_order(x, w, window.strides, window.padding, ones, window.dilation, plan.groups)
+    return y if b is None else y + b
 
 
 def _in_fast_order(
@@ -148,8 +157,16 @@ def _by_patches(plan: Plan, x: Array, w: Array, dy: Array) -> Array:
     return (patches.reshape(math.prod(w.shape[:-1]), -1) @ dy.reshape(-1, dy.shape[-1])).reshape(w.shape)
 
 
-def _by_channel(plan: Plan, x: Array, w: Array) -> Array:
+def _column_sums(dy: Array) -> Array:
+    """db: the sum over all examples and places, as a product, which reads dy but once."""
+    rows = dy.reshape(-1, dy.shape[-1])
+    wide = jnp.promote_types(dy.dtype, jnp.float32)
+    return jnp.matmul(jnp.ones(len(rows), dy.dtype), rows, preferred_element_type=wide).astype(dy.dtype)
+
+
+def _by_channel(plan: Plan, x: Array, w: Array, b: Array | None) -> Array:
     """Where every channel is a group of its own, y as products and sums, element by element."""
     kernel = w.reshape(math.prod(plan.window.size), x.shape[-1], -1)
     y = sum(tap[..., None] * weights for tap, weights in zip(taps(x, plan.window, 0), kernel, strict=True))
-    return jnp.reshape(y, (*jnp.shape(y)[:-2], w.shape[-1]))
+    y = jnp.reshape(y, (*jnp.shape(y)[:-2], w.shape[-1]))
+    return y if b is None else y + b

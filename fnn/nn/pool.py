@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from fnn.errors import check_array, check_flag, message
 from fnn.nn.layer import Layer, stateless
@@ -133,40 +134,42 @@ def _pool(
     return stateless(kind, pool)
 
 
-# The index of the maximum is remembered, one byte for each window, so that the gradient is one pass over x. XLA's
-# own, select-and-scatter, costs on a CPU as much as the convolution before it.
+# The gradient is one pass over x. XLA's own, select-and-scatter, costs on a CPU as much as a convolution.
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _maximum(window: Window, x: Array) -> Array:
-    return _largest(window, x)[0]
+    around = [(0, 0), *window.padding, (0, 0)]
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, *window.size, 1), (1, *window.strides, 1), around)
 
 
 @_maximum.defjvp
 def _maximum_jvp(window: Window, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dx,) = primals, tangents
-    y, place = _largest(window, x)
-    return y, _chosen(window, dx, place)
+    y = _maximum(window, x)
+    return y, _at(window, dx, _place(window, x, y))
 
 
-def _largest(window: Window, x: Array) -> tuple[Array, Array]:
-    """The maximum of each window, and which of its elements that is."""
+def _place(window: Window, x: Array, y: Array) -> Array:
+    """Which element of each window is its maximum, the first of several."""
     views = _views(window, x, -jnp.inf)
-    y, place = views[0], jnp.zeros(views[0].shape, jnp.uint8 if len(views) < 256 else jnp.int32)
-    for k, view in enumerate(views[1:], start=1):
-        # A NaN is larger than all: it shows in y, as the maximum of NumPy has it.
-        larger = (view > y) | (jnp.isnan(view) & ~jnp.isnan(y))
-        y, place = jnp.where(larger, view, y), jnp.where(larger, jnp.asarray(k, place.dtype), place)
-    return y, place
+    dtype = jnp.uint8 if len(views) < 256 else jnp.int32
+    place = jnp.full(y.shape, len(views) - 1, dtype)
+    for k in reversed(range(len(views) - 1)):
+        place = jnp.where(views[k] == y, jnp.asarray(k, dtype), place)
+    return place
 
 
-def _chosen(window: Window, x: Array, place: Array) -> Array:
+def _at(window: Window, x: Array, place: Array) -> Array:
     """Of each window the element at this place; linear in x."""
     if not _tiles(window, x):
         return sum(jnp.where(place == k, view, 0) for k, view in enumerate(_views(window, x, 0)))
-    cells = _cells(window, x)
-    inner = tuple(range(2, cells.ndim, 2))
-    index = jnp.arange(np.prod(window.size), dtype=place.dtype).reshape(window.size)
-    index = jnp.expand_dims(index, tuple(a for a in range(cells.ndim) if a not in inner))
-    return jnp.where(jnp.expand_dims(place, inner) == index, cells, 0).sum(axis=inner)
+    # Masked in the shape of x: so transposed, the gradient ends in that shape, and XLA computes it once for all
+    # that read it.
+    numbers = np.arange(np.prod(window.size)).reshape(window.size)
+    numbers = np.tile(numbers, [n // k for n, k in zip(x.shape[1:-1], window.size, strict=True)])[..., None]
+    inner = tuple(range(2, 2 * len(window.size) + 1, 2))
+    shape = [n for k, o in zip(window.size, place.shape[1:-1], strict=True) for n in (o, k)]
+    spread = jnp.broadcast_to(jnp.expand_dims(place, inner), (len(x), *shape, x.shape[-1])).reshape(x.shape)
+    return _cells(window, jnp.where(spread == jnp.asarray(numbers, place.dtype), x, 0)).sum(axis=inner)
 
 
 def _mean(x: Array, window: Window, count_include_pad: bool) -> Array:
