@@ -68,6 +68,16 @@ def _three_updates(rule: str, **fixed: Any) -> Callable[..., Any]:
     return use
 
 
+def _normed(kind: str, **fixed: Any) -> Callable[..., Any]:
+    def use(**numbers: Any) -> Any:
+        layer = getattr(fnn.nn, kind)(**fixed, **numbers)
+        params, state = layer.init(KEY, X)
+        params = jax.tree.map(lambda p: p + jnp.arange(3.0), params)
+        return layer.apply(params, state, X, train=True)
+
+    return use
+
+
 def _objective(**numbers: Any) -> Any:
     batch = fnn.data.Dataset(X, LABELS)
     loss_fn = fnn.train.supervised(NET, fnn.losses.softmax_cross_entropy, **numbers)
@@ -103,6 +113,11 @@ CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
         RATES,
     ),
     ("metrics.accuracy", "threshold"): (lambda **n: fnn.metrics.accuracy(X[:, 0], LABELS // 2, **n), (-5.0, 5.0)),
+    ("nn.batch_norm", "momentum"): (_normed("batch_norm"), SHARES),
+    ("nn.batch_norm", "eps"): (_normed("batch_norm"), RATES),
+    ("nn.group_norm", "eps"): (_normed("group_norm", groups=1), RATES),
+    ("nn.layer_norm", "eps"): (_normed("layer_norm"), RATES),
+    ("nn.rms_norm", "eps"): (_normed("rms_norm"), RATES),
     ("nn.dropout", "rate"): (lambda **n: _dropped(fnn.nn.dropout, **n), SHARES),
     ("nn.mlp", "dropout"): (lambda **n: _dropped(_mlp, **n), SHARES),
     ("optim.sgd", "learning_rate"): (_three_updates("sgd"), RATES),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from fnn import initializers
 from fnn.errors import check_count, check_flag, check_floating, check_key, message
 from fnn.nn.layer import Layer, Shaped
-from fnn.nn.parameters import check_fit, drawn
+from fnn.nn.parameters import check_fit, check_last_axis, drawn
 from fnn.typing import Array, Initializer, Key, Params, State
 
 
@@ -67,7 +67,7 @@ def dense(
         _check_input(x)
         x = jnp.asarray(x)
         w_shape, b_shape = (x.shape[-1], units), (units,)
-        _check_last_axis(params, x)
+        check_last_axis(x, params, "w", 2)
         check_fit("dense", params, x, {"w": w_shape, "b": b_shape} if use_bias else {"w": w_shape})
         y = x @ params["w"]
         return (y + params["b"] if use_bias else y), state
@@ -80,9 +80,3 @@ def _check_input(x: Any) -> None:
     if len(x.shape) < 2:
         remedy = "One example is a batch of one: x[None]."
         raise ValueError(message("x", f"shape {x.shape}", "shape (n, ..., d_in), examples first", remedy))
-
-
-def _check_last_axis(params: Params, x: Array) -> None:
-    shape = getattr(params.get("w"), "shape", ()) if isinstance(params, dict) else ()
-    if len(shape) == 2 and x.shape[-1] != shape[0]:
-        raise ValueError(message("x", f"shape {x.shape}", f"last axis {shape[0]}, as w is {shape}"))

@@ -76,3 +76,16 @@ def check_entries(argument: str, tree: Any, names: Mapping[str, Any]) -> None:
     if not isinstance(tree, dict) or set(tree) != set(names):
         got = f"entries {sorted(map(str, tree))}" if isinstance(tree, dict) else f"a {type(tree).__name__}"
         raise ValueError(message(argument, got, f"entries {sorted(names)}", "Make them with init."))
+
+
+def check_last_axis(x: Array, params: Params, name: str, ndim: int, remedy: str = "") -> None:
+    """Refuses x whose last axis is not the first of a parameter that has the right number of axes.
+
+    A parameter of another kind is left to `check_fit`.
+
+    Example:
+        >>> check_last_axis(jnp.ones((5, 3)), {"w": jnp.ones((3, 2))}, "w", 2)
+    """
+    shape: Any = getattr(params.get(name), "shape", ()) if isinstance(params, dict) else ()
+    if len(shape) == ndim and x.shape[-1] != shape[0]:
+        raise ValueError(message("x", f"shape {x.shape}", f"last axis {shape[0]}, as {name} is {shape}", remedy))
