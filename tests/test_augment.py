@@ -164,6 +164,7 @@ def test_centres_of_squares_are_uniform() -> None:
     assert ((counts - 4000 / (H * W)) ** 2 / (4000 / (H * W))).sum() < degrees + 4 * np.sqrt(2 * degrees)
 
 
+MIX = jax.jit(lambda key, alpha, batch: mix_up(2, alpha)(key, batch))
 ONE_HOT = np.eye(N, dtype=np.float32)
 
 
@@ -179,16 +180,18 @@ def test_mixtures_of_x_and_y_are_the_same(alpha: float) -> None:
     assert ((others > 0).sum(axis=0) <= 1).all(), "and each is the partner of one"
 
 
-@pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
+@pytest.mark.parametrize("alpha", [0.01, 0.2, 0.5, 1.0, 3.0, 100.0])
 def test_shares_are_of_the_beta_distribution(alpha: float) -> None:
-    # Two classes that do not meet inside one: the share of the own class where the partner is of the other.
-    n = 5_000
-    q = np.asarray(mix_up(2, alpha)(KEY, (jnp.ones((n, 1, 1, 1)), jnp.arange(n) % 2))[1])
+    n = 4000
+    x = jnp.arange(n, dtype=jnp.float32).reshape(n, 1, 1, 1)
+    q = np.asarray(MIX(KEY, alpha, (x, jnp.arange(n) % 2))[1])
     own = q[np.arange(n), np.arange(n) % 2]
-    mixed = own[own < 1]
-    variance = 1 / (4 * (2 * alpha + 1))
-    spread = ((mixed - 0.5) ** 2).mean()
-    assert abs(spread - variance) < 5 * ((mixed - 0.5) ** 2).std() / np.sqrt(len(mixed)) + 0.02 * variance
+    # Where the partner is of the same class, the share is 1: half of them. Shares of a few ulps round to it too.
+    levels = np.linspace(0.55, 0.95, 9)
+    below = jax.scipy.special.betainc(alpha, alpha, jnp.asarray(levels))
+    expected = np.asarray(below - jax.scipy.special.betainc(alpha, alpha, jnp.asarray(1 - levels))) / 2
+    found = (own[:, None] < levels).mean(axis=0)
+    np.testing.assert_array_less(abs(found - expected), 5 * np.sqrt(expected * (1 - expected) / n) + 1e-3)
 
 
 def test_uint8_mixes_as_floats_in_0_to_1_do() -> None:

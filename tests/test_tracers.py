@@ -96,6 +96,15 @@ def _dropped(net: Callable[..., fnn.nn.Layer], **number: Any) -> Any:
     return layer.apply(params, state, X, train=True, key=KEY)[0]
 
 
+def _augmented(name: str, *fixed: int) -> Callable[..., Any]:
+    images = jnp.abs(jnp.sin(jnp.arange(6 * 5 * 5.0))).reshape(6, 5, 5, 1)
+    return lambda **number: getattr(fnn.augment, name)(*fixed, **number)(KEY, (images, LABELS))
+
+
+def _standardized(**number: Any) -> Any:
+    return fnn.nn.standardize(**number).apply({}, {}, X)[0]
+
+
 def _mlp(dropout: Any) -> fnn.nn.Layer:
     return fnn.nn.mlp([4, 3], "tanh", dropout=dropout)
 
@@ -105,6 +114,9 @@ SHARES = (0.5, 0.75)
 CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
     ("activations.leaky_relu", "slope"): (lambda **n: fnn.activations.leaky_relu(X, **n), RATES),
     ("activations.elu", "alpha"): (lambda **n: fnn.activations.elu(X, **n), RATES),
+    ("augment.flip", "chance"): (_augmented("flip"), (0.2, 0.7)),
+    ("augment.cutout", "chance"): (_augmented("cutout", 3), (0.2, 0.7)),
+    ("augment.mix_up", "alpha"): (_augmented("mix_up", 3), SHARES),
     ("initializers.constant", "c"): (lambda **n: fnn.initializers.constant(**n)(KEY, (3, 2)), RATES),
     ("initializers.gaussian", "stddev"): (lambda **n: fnn.initializers.gaussian(**n)(KEY, (3, 2)), RATES),
     ("losses.huber", "delta"): (lambda **n: fnn.losses.huber(3 * X, jnp.zeros((6, 3)), **n), SHARES),
@@ -119,6 +131,8 @@ CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
     ("nn.layer_norm", "eps"): (_normed("layer_norm"), RATES),
     ("nn.rms_norm", "eps"): (_normed("rms_norm"), RATES),
     ("nn.dropout", "rate"): (lambda **n: _dropped(fnn.nn.dropout, **n), SHARES),
+    ("nn.standardize", "mean"): (_standardized, SHARES),
+    ("nn.standardize", "stddev"): (_standardized, SHARES),
     ("nn.mlp", "dropout"): (lambda **n: _dropped(_mlp, **n), SHARES),
     ("optim.sgd", "learning_rate"): (_three_updates("sgd"), RATES),
     ("optim.momentum", "learning_rate"): (_three_updates("momentum"), RATES),
@@ -172,8 +186,8 @@ def test_a_float_has_a_derivative(case: tuple[str, str]) -> None:
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(use(**{case[1]: value})))
 
     slope, h = jax.grad(total)(values[1]), 1e-2
-    # The masks of dropout jump with the rate; only their scale has a derivative.
-    if "dropout" in case[0] or case[1] == "dropout":
+    # The masks of dropout jump with the rate; only their scale has a derivative. So do choices with their chance.
+    if "dropout" in case[0] or case[1] in ("dropout", "chance"):
         assert bool(jnp.isfinite(slope))
     else:
         finite = (total(values[1] + h) - total(values[1] - h)) / (2 * h)

@@ -115,7 +115,7 @@ def _folders(root: Path) -> list[Path]:
 
 def _images(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if not e.name.startswith(".") and e.is_file()]
+        names = [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
     return [folder / name for name in sorted(names) if Path(name).suffix.lower() in _EXTENSIONS]
 
 

@@ -37,6 +37,8 @@ def standardize(mean: ArrayLike | Sequence[float] = 0.0, stddev: ArrayLike | Seq
 
     Source: LeCun et al. 1998, "Efficient backprop", section 4.3.
     """
+    # NumPy cannot tell the shape of a list with tracers in it.
+    mean, stddev = (jnp.asarray(v) if isinstance(v, Sequence) and is_traced(v) else v for v in (mean, stddev))
     _check("mean", mean)
     _check("stddev", stddev)
 
