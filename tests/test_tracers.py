@@ -68,6 +68,15 @@ def _three_updates(rule: str, **fixed: Any) -> Callable[..., Any]:
     return use
 
 
+def _averaged(**numbers: Any) -> Any:
+    tx = fnn.optim.with_average(fnn.optim.sgd(0.1), **numbers)
+    params, state = PARAMS, tx.init(PARAMS)
+    for t in range(3):
+        updates, state = tx.update(jax.tree.map(lambda w, t=t: jnp.sin(w + t), params), state, params)
+        params = optax.apply_updates(params, updates)
+    return fnn.optim.average_of(state, params)
+
+
 def _normed(kind: str, **fixed: Any) -> Callable[..., Any]:
     def use(**numbers: Any) -> Any:
         layer = getattr(fnn.nn, kind)(**fixed, **numbers)
@@ -152,6 +161,7 @@ CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
     ("optim.adam", "b2"): (_three_updates("adam"), SHARES),
     ("optim.adam", "eps"): (_three_updates("adam"), RATES),
     ("optim.adam", "weight_decay"): (_three_updates("adam"), RATES),
+    ("optim.with_average", "decay"): (_averaged, SHARES),
     ("train.supervised", "l2"): (_objective, RATES),
     ("train.supervised", "l1"): (_objective, RATES),
     ("train.make_step", "clip_norm"): (_one_step, (0.01, 0.1)),

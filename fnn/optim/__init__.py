@@ -5,6 +5,7 @@ They chain, mask, clip and schedule with Optax's own tools.
 
 from fnn.optim.adagrad import AdagradState, adagrad
 from fnn.optim.adam import AdamState, adam
+from fnn.optim.average import AverageState, average_of, with_average
 from fnn.optim.conventions import convention, conventions
 from fnn.optim.formula import Convention
 from fnn.optim.hyperparams import HyperparamsState, hyperparams_of, with_hyperparams
@@ -15,6 +16,7 @@ from fnn.optim.sgd import SgdState, sgd
 __all__ = [
     "AdagradState",
     "AdamState",
+    "AverageState",
     "Convention",
     "HyperparamsState",
     "MomentumState",
@@ -22,11 +24,13 @@ __all__ = [
     "SgdState",
     "adagrad",
     "adam",
+    "average_of",
     "convention",
     "conventions",
     "hyperparams_of",
     "momentum",
     "rmsprop",
     "sgd",
+    "with_average",
     "with_hyperparams",
 ]

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import optax
 
-from fnn.errors import check_flag, check_scalar, check_trainable, is_zero
+from fnn.errors import check_flag, check_scalar, is_zero
 from fnn.optim.conventions import settle
+from fnn.optim.decay import Mask, check_decaying, decaying
 from fnn.optim.leafwise import (
     Numbers,
     accumulators,
@@ -14,7 +15,6 @@ from fnn.optim.leafwise import (
     bounded,
     check_learning_rate,
     check_own,
-    decay_needs_params,
     leafwise,
     no_updates,
     one_more,
@@ -48,6 +48,7 @@ def adam(
     eps: Scalar | None = None,
     *,
     weight_decay: Scalar = 0.0,
+    decay_mask: Mask | None = None,
     decoupled: bool | None = None,
     amsgrad: bool = False,
     convention: str = "paper",
@@ -62,8 +63,9 @@ def adam(
         b1: the share of m that stays, in [0, 1).
         b2: the share of v that stays, in [0, 1).
         eps: keeps the quotient finite, > 0; None is the convention's (1e-8; "keras" 1e-7).
-        weight_decay: how strongly parameters are drawn to 0, >= 0. It touches every parameter:
-            `optax.masked` restricts it.
+        weight_decay: how strongly parameters are drawn to 0, >= 0.
+        decay_mask: which parameters decay, a tree of True and False like them, or a function that makes one:
+            `fnn.tree.weight_mask` leaves out biases and normalizations. None is all.
         decoupled: True decays beside the step, `w <- w - lr weight_decay w` (AdamW); False through the
             gradient, `g <- g + weight_decay w` (L2). None is the convention's (True; "torch" False).
         amsgrad: divide by the root of the largest v so far.
@@ -71,7 +73,8 @@ def adam(
             first three differ in amsgrad and in weight decay alone.
 
     Raises:
-        ValueError: a number outside its range, an unknown convention, or weight decay without parameters.
+        ValueError: a number outside its range, an unknown convention, weight decay without parameters, or a
+            mask that is another tree.
         TypeError: a parameter has no gradient, such as integers; the leaf is named.
 
     Example:
@@ -100,13 +103,13 @@ def adam(
     check_flag("amsgrad", amsgrad)
 
     def init(params: Params) -> AdamState:
-        check_trainable("params", params)
+        check_decaying(weight_decay, params, decay_mask)
         v_max = accumulators(params, real=True) if amsgrad else None
         return AdamState(no_updates(), accumulators(params), accumulators(params, real=True), v_max)
 
     def update(updates: Params, state: AdamState, params: Params | None = None) -> tuple[Params, AdamState]:
         check_own(state, AdamState, v_max=amsgrad)
-        decay_needs_params(weight_decay, params)
+        params = decaying(weight_decay, params, decay_mask)
         rate, t = rate_at(learning_rate, state.count), one_more(state.count)
 
         def rule(number: Numbers, g: Array, m: Array, v: Array, v_max: Array | None, w: Array | None) -> list[Any]:

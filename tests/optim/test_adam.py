@@ -1,5 +1,6 @@
 """Adam: by hand, in the long run with 60 digits, against Optax and PyTorch, its decay and its first step."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from fnn.optim import adam
+from fnn.optim import adam, with_hyperparams
+from fnn.tree import weight_mask
 
 GRADS = np.random.default_rng(2).normal(size=(100, 6))
 W = np.linspace(-2.0, 3.0, 6)
@@ -125,3 +127,80 @@ def test_the_defaults_are_the_paper_s(precision: Any) -> None:
 def test_unknown_convention_names_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"convention: got 'Paper', expected one of .*paper.* Did you mean 'paper'\?"):
         adam(0.1, convention="Paper")
+
+
+# Which parameters decay ----------------------------------------------------------------------------------
+
+NET = {"dense_0": {"w": jnp.array([[1.0, -2.0]]), "b": jnp.array([3.0, 4.0])}, "layer_norm_0": {"gamma": jnp.ones(2)}}
+MASK = {"dense_0": {"w": True, "b": False}, "layer_norm_0": {"gamma": False}}
+
+
+def _trained(tx: Any, params: Any = NET, steps: int = 20) -> Any:
+    def step(carry: Any, t: Any) -> Any:
+        params, state = carry
+        grads = jax.tree.map(lambda w: jnp.sin(w + t), params)
+        updates, state = tx.update(grads, state, params)
+        return (optax.apply_updates(params, updates), state), updates
+
+    return jax.jit(lambda params: jax.lax.scan(step, (params, tx.init(params)), jnp.arange(steps))[1])(params)
+
+
+@pytest.mark.parametrize("mask", [weight_mask, MASK], ids=["function", "tree"])
+@pytest.mark.parametrize("decoupled", [True, False])
+def test_decay_of_some_parameters(mask: Any, decoupled: bool) -> None:
+    make = functools.partial(adam, 0.1, decoupled=decoupled)
+    masked = _trained(make(weight_decay=0.3, decay_mask=mask))
+    all_decay, none = _trained(make(weight_decay=0.3)), _trained(make())
+    np.testing.assert_array_equal(masked["dense_0"]["w"], all_decay["dense_0"]["w"])
+    np.testing.assert_array_equal(masked["dense_0"]["b"], none["dense_0"]["b"])
+    np.testing.assert_array_equal(masked["layer_norm_0"]["gamma"], none["layer_norm_0"]["gamma"])
+    assert not np.allclose(all_decay["dense_0"]["b"], none["dense_0"]["b"])
+
+
+def test_a_mask_equals_optax() -> None:
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda w: jnp.asarray(w, float), NET)
+        got = _trained(adam(0.1, weight_decay=0.3, decay_mask=weight_mask), params)
+        expected = _trained(optax.adamw(0.1, weight_decay=0.3, mask=weight_mask), params)
+        for a, b in zip(*map(jax.tree.leaves, (got, expected)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
+
+
+def test_a_mask_with_a_traced_decay_and_in_hyperparams() -> None:
+    expected = _trained(adam(0.1, weight_decay=0.3, decay_mask=MASK))
+    traced = jax.jit(lambda decay: _trained(adam(0.1, weight_decay=decay, decay_mask=MASK)))(0.3)
+    kept = _trained(with_hyperparams(functools.partial(adam, decay_mask=MASK), learning_rate=0.1, weight_decay=0.3))
+    for got in (traced, kept):
+        for a, b in zip(*map(jax.tree.leaves, (got, expected)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "match"),
+    [
+        (
+            {"dense_0": {"w": True}, "layer_norm_0": {"gamma": False}},
+            ValueError,
+            r"decay_mask: got another tree \(differs in dense_0/b\), expected the parameters' tree .*weight_mask",
+        ),
+        (True, ValueError, r"decay_mask: got another tree \(differs in dense_0/b, "),
+        (
+            lambda params: {},
+            ValueError,
+            r"decay_mask: got another tree \(differs in dense_0/b, dense_0/w, layer_norm_0",
+        ),
+        (
+            jax.tree.map(float, MASK),
+            TypeError,
+            r"decay_mask leaf 'dense_0/b': got a float, expected True or False\. It chooses the program",
+        ),
+        (lambda params: params, TypeError, r"decay_mask leaf 'dense_0/b': got a .*Array.*, expected True or False\."),
+        ("w", TypeError, r"decay_mask: got a str, expected True or False\."),
+    ],
+)
+def test_a_mask_of_other_parameters(mask: Any, error: type[Exception], match: str) -> None:
+    tx: Any = adam(0.1, weight_decay=0.1, decay_mask=mask)
+    with pytest.raises(error, match=f"^{match}"):
+        tx.init(NET)
+    with pytest.raises(error, match=f"^{match}"):
+        tx.update(NET, adam(0.1).init(NET), NET)
