@@ -39,9 +39,11 @@ class Options:
     convention: str | None = None
     """Whose definition of the rule: paper, optax, torch, keras, lecture (momentum), tf1 (rmsprop); else its own."""
     learning_rate: float = 3e-3
-    """The learning rate, of the first step where there is a schedule."""
+    """The learning rate, the highest one where there is a schedule."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """Keep the learning rate, or let it fall to 0 along half a cosine."""
+    warmup: int = 0
+    """Epochs in which the learning rate first rises from 0."""
     batch_size: int = 64
     """Examples in a batch."""
     epochs: int = 50
@@ -50,6 +52,10 @@ class Options:
     """Share of each hidden layer that is dropped in training."""
     l2: float = 0.0
     """Weight of the sum of squared weights in the loss."""
+    weight_decay: float = 0.0
+    """Decoupled decay of the weights, not of biases and norms; with adam only."""
+    average: float = 0.0
+    """The network that counts is an average of the weights along the way, of which this share stays at each update."""
     seed: int = 0
     """First seed; further ones count up from it."""
     seeds: int = 5
@@ -65,20 +71,29 @@ def command(main: Callable[[Any], None], options: type, **of_tyro: Any) -> None:
     chosen = tyro.cli(options, **of_tyro)
     try:
         main(chosen)
-    except (ValueError, TypeError, OSError, ArithmeticError) as error:
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        raise SystemExit(130) from None
+    except (ValueError, TypeError, OSError, ArithmeticError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
 
 
-def check(options: Options) -> None:
+def check(options: Options, build: Callable[[Any, int], fnn.nn.Layer] | None = None) -> None:
     """Refuses options that no run can have, before anything is read or compiled; makes the folder for its files."""
     for name in ("epochs", "seeds", "batch_size"):
         fnn.errors.check_count(name, getattr(options, name))
-    fnn.errors.check_count("seed", options.seed, minimum=0)
+    for name in ("seed", "warmup"):
+        fnn.errors.check_count(name, getattr(options, name), minimum=0)
     fnn.errors.check_scalar("seed", options.seed, 0, 2**31)
     fnn.errors.check_scalar("learning_rate", options.learning_rate, 0)
+    fnn.errors.check_scalar("weight_decay", options.weight_decay, 0)
     if options.optimizer == "sgd" and options.convention is not None:
         raise ValueError(fnn.errors.message("convention", options.convention, "none with sgd", "All sources share it."))
-    network(options, outputs=2)
+    if options.optimizer != "adam" and options.weight_decay:
+        raise ValueError(fnn.errors.message("weight_decay", options.weight_decay, f"0 with {options.optimizer}"))
+    if options.warmup >= options.epochs:
+        raise ValueError(fnn.errors.message("warmup", options.warmup, f"fewer than the {options.epochs} epochs"))
+    (build or network)(options, 2)
     optimizer(options, options.batch_size)
     options.out.mkdir(parents=True, exist_ok=True)
 
@@ -90,14 +105,29 @@ def network(options: Options, outputs: int) -> fnn.nn.Layer:
     return fnn.nn.mlp(widths, options.activation, dropout=options.dropout, w_init=w_init)
 
 
+def learning_rate(options: Options, examples: int) -> Any:
+    """The learning rate that the options ask for, by update where it changes."""
+    peak, each = options.learning_rate, fnn.data.steps_per_epoch(examples, options.batch_size)
+    rise, rest = options.warmup * each, (options.epochs - options.warmup) * each
+    if not rise and options.schedule == "constant":
+        return peak
+    after = optax.constant_schedule(peak) if options.schedule == "constant" else optax.cosine_decay_schedule(peak, rest)
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, rise), after], [rise]) if rise else after
+
+
 def optimizer(options: Options, examples: int) -> optax.GradientTransformation:
     """The optimizer that the options ask for, for a run over so many examples."""
-    rate: Any = options.learning_rate
-    if options.schedule == "cosine":
-        steps = options.epochs * fnn.data.steps_per_epoch(examples, options.batch_size)
-        rate = optax.cosine_decay_schedule(options.learning_rate, steps)
-    rule = getattr(fnn.optim, options.optimizer)
-    return rule(rate) if options.convention is None else rule(rate, convention=options.convention)
+    how: dict[str, Any] = {} if options.convention is None else {"convention": options.convention}
+    if options.weight_decay:
+        how |= {"weight_decay": options.weight_decay, "decay_mask": fnn.tree.weight_mask}
+    tx = getattr(fnn.optim, options.optimizer)(learning_rate(options, examples), **how)
+    return fnn.optim.with_average(tx, options.average) if options.average else tx
+
+
+def settled(state: TrainState) -> TrainState:
+    """The state with the average of the weights as its weights, where the optimizer keeps one."""
+    average = fnn.optim.average_of(state.opt_state, state.params)
+    return state if average is None else state._replace(params=average)
 
 
 def classes(splits: Splits) -> int:
@@ -105,12 +135,14 @@ def classes(splits: Splits) -> int:
     return 1 + max(int(part.y.max()) for part in splits)
 
 
-def fit_one(options: Options, seed: int, splits: Splits) -> tuple[FitResult, Reporter]:
-    """One network from one seed, with progress, and the test set measured after each epoch."""
+def fit_one(
+    options: Options, net: fnn.nn.Layer, seed: int, splits: Splits, *, loss: fnn.typing.Loss = LOSS, augment: Any = None
+) -> tuple[FitResult, Reporter]:
+    """One network from one seed, settled, with progress; the test set is measured after each epoch for the curves."""
     reporter = Bar() if options.progress and console.is_terminal else Reporter()
     result = fnn.fit(
-        network(options, classes(splits)),
-        LOSS,
+        net,
+        loss,
         optimizer(options, len(splits.train.x)),
         splits.train,
         key=jax.random.key(seed),
@@ -120,8 +152,9 @@ def fit_one(options: Options, seed: int, splits: Splits) -> tuple[FitResult, Rep
         metrics=METRICS,
         l2=options.l2,
         progress=reporter,
+        augment=augment,
     )
-    return result, reporter
+    return FitResult(settled(result.state), settled(result.best), result.history), reporter
 
 
 def measures(net: fnn.nn.Layer, state: TrainState, splits: Splits) -> dict[str, jax.Array]:
@@ -194,19 +227,25 @@ def save_pictures(folder: Path, **figures: Any) -> None:
         figure.savefig(folder / f"{name}.png", dpi=150)
 
 
-def save_run(
-    folder: Path, options: Options, state: TrainState, history: fnn.typing.History, summary: Mapping[str, Any]
-) -> None:
-    """Writes history.csv, params.npz (arrays by path, "dense_0/w") and summary.json (figures, settings, versions)."""
+def save_history(folder: Path, history: fnn.typing.History) -> None:
+    """Writes history.csv: a row for each epoch."""
     folder.mkdir(parents=True, exist_ok=True)
     columns = {name: np.asarray(values) for name, values in history.items()}
     with (folder / "history.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", *columns])
         writer.writerows([epoch + 1, *row] for epoch, row in enumerate(zip(*columns.values(), strict=True)))
+
+
+def save_params(folder: Path, state: TrainState) -> None:
+    """Writes params.npz: arrays by path, "dense_0/w"."""
     with (folder / "params.npz").open("wb") as file:
         arrays: dict[str, Any] = {name: np.asarray(w) for name, w in fnn.tree.named_leaves(state.params).items()}
         np.savez(file, **arrays)
+
+
+def save_summary(folder: Path, options: Options, summary: Mapping[str, Any]) -> None:
+    """Writes summary.json: figures, settings, versions."""
     versions = {"python": platform.python_version(), "jax": jax.__version__, "backend": jax.default_backend()}
     record = {**summary, "options": asdict(options), "versions": versions}
     (folder / "summary.json").write_text(json.dumps(record, indent=2, default=str) + "\n")

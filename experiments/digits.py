@@ -24,7 +24,10 @@ from experiments.common import (
     network,
     optimizer,
     pictures,
-    save_run,
+    save_history,
+    save_params,
+    save_summary,
+    settled,
     show_runs,
 )
 from fnn.data import Splits
@@ -40,7 +43,7 @@ def fit_seeds(options: Options, splits: Splits) -> tuple[dict[str, np.ndarray], 
 
     def one(seed: jax.Array) -> dict[str, jax.Array]:
         state, _ = train(fnn.train.init_state(jax.random.key(seed), net, tx, splits.train.x))
-        return measures(net, state, splits)
+        return measures(net, settled(state), splits)
 
     seeds = options.seed + jnp.arange(options.seeds)
     begun = time.perf_counter()
@@ -55,14 +58,17 @@ def main(options: Options) -> None:
     check(options)
     splits, folder = fnn.data.digits(), options.out / "digits"
     examples = len(splits.train.x)
-    result, reporter = fit_one(options, options.seed, splits)
-    found = measures(network(options, outputs=10), result.state, splits)
+    net = network(options, outputs=10)
+    result, reporter = fit_one(options, net, options.seed, splits)
+    found = measures(net, result.state, splits)
     by_seed, compiling, training = fit_seeds(options, splits)
     one = figures(options, found, reporter.compile_seconds, reporter.train_seconds, examples)
     many = figures(options, by_seed, compiling, training, examples * options.seeds)
     show_runs("Digits, 8x8", {f"seed {options.seed}": one, f"{options.seeds} seeds, one program": many})
     pictures(options, folder, result, splits, shape=(8, 8))
-    save_run(folder, options, result.state, result.history, {name: v.tolist() for name, v in by_seed.items()})
+    save_history(folder, result.history)
+    save_params(folder, result.state)
+    save_summary(folder, options, {name: v.tolist() for name, v in by_seed.items()})
     console.print(f"Pictures, history.csv, params.npz and summary.json are in {folder}/")
 
 

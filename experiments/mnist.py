@@ -1,72 +1,48 @@
-"""An MLP on MNIST, or on Fashion-MNIST: `python -m experiments.mnist --data FOLDER`.
+"""An MLP or a CNN on MNIST: `python -m experiments.mnist --data FOLDER --model cnn`.
 
 FOLDER holds the four IDX files, gzipped or plain. One network is trained from each seed; pictures, the history
-and the parameters of the first are written under runs/mnist/.
+and the network of the first are written under runs/mnist/. `--predict FILE...` names pictures with it: dark ink
+on light paper is inverted, as the digits of MNIST are light on black.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
+import jax
+import jax.numpy as jnp
 
 import fnn
-from experiments.common import (
-    Options,
-    check,
-    classes,
-    command,
-    console,
-    figures,
-    fit_one,
-    measured,
-    measures,
-    network,
-    pictures,
-    save_run,
-    show_runs,
+from experiments import vision
+from experiments.vision import Experiment, ImageOptions
+from fnn.data import Splits
+
+_MLP = ImageOptions(model="mlp", hidden=(512, 512), dropout=0.2, learning_rate=1e-3, batch_size=128, epochs=20, seeds=3)
+_CNN = ImageOptions(
+    model="cnn",
+    channels=(32, 64),
+    hidden=(128,),
+    mean=0.1307,
+    stddev=0.3081,
+    shift=2,
+    learning_rate=1e-3,
+    batch_size=128,
+    epochs=12,
+    seeds=3,
 )
-from fnn.data import Dataset, Splits
+DEFAULTS = {"mlp": _MLP, "cnn": _CNN}
 
 
-@dataclass(frozen=True, kw_only=True)
-class MnistOptions(Options):
-    """The options of any run, and where the data is."""
-
-    data: Path
-    """Folder of the four IDX files, gzipped or plain."""
-    hidden: tuple[int, ...] = (512, 512)
-    learning_rate: float = 1e-3
-    batch_size: int = 128
-    epochs: int = 20
-    dropout: float = 0.2
-    seeds: int = 3
+def read(options: ImageOptions) -> tuple[Splits, tuple[str, ...]]:
+    """The images, and the digits as names."""
+    assert options.data is not None
+    return fnn.data.mnist(options.data), tuple("0123456789")
 
 
-def flat(data: Dataset) -> Dataset:
-    """Each image as one row of numbers, as an MLP takes it."""
-    return Dataset(data.x.reshape(len(data.x), -1), data.y)
+def light_on_black(x: jax.Array) -> jax.Array:
+    """Pictures whose border is light are inverted: ink on paper becomes what the network knows."""
+    border = jnp.ones(x.shape[1:3], bool).at[1:-1, 1:-1].set(False)
+    light = jnp.mean(x.astype(jnp.float32), axis=(1, 2, 3), where=border[None, :, :, None]) > 127.5
+    return jnp.where(light[:, None, None, None], 255 - x, x)
 
 
-def main(options: MnistOptions) -> None:
-    """Trains a network from each seed, prints a column for each and their mean, writes everything under runs/mnist/."""
-    check(options)
-    images = fnn.data.mnist(options.data)
-    splits, folder = Splits(flat(images.train), flat(images.test)), options.out / "mnist"
-    examples, (_, height, width, *_) = len(splits.train.x), images.train.x.shape
-    runs, found = {}, []
-    for seed in range(options.seed, options.seed + options.seeds):
-        result, reporter = fit_one(options, seed, splits)
-        found.append(measures(network(options, classes(splits)), result.state, splits))
-        times = reporter.compile_seconds, reporter.train_seconds
-        runs[f"seed {seed}"] = figures(options, found[-1], *times, examples)
-        if seed == options.seed:
-            pictures(options, folder, result, splits, shape=(height, width))
-            save_run(folder, options, result.state, result.history, {k: float(v) for k, v in found[-1].items()})
-    by_seed = {name: np.array([float(one[name]) for one in found]) for name in found[0]}
-    runs[f"{options.seeds} seeds"] = measured(by_seed)
-    show_runs(f"{options.data.name}, {height}x{width}", runs)
-    console.print(f"Pictures, history.csv, params.npz and summary.json are in {folder}/")
-
+EXPERIMENT = Experiment("mnist", read, light_on_black, DEFAULTS)
 
 if __name__ == "__main__":
-    command(main, MnistOptions, prog="python -m experiments.mnist", description=__doc__)
+    vision.command(EXPERIMENT, "mlp", __doc__)

@@ -75,6 +75,7 @@ def test_the_parameters_on_disk_are_the_network(written: tuple[Path, str]) -> No
         replace(SMALL, optimizer="sgd", schedule="constant", learning_rate=0.1),
         replace(SMALL, optimizer="rmsprop", activation="tanh", initializer="xavier"),
         replace(SMALL, optimizer="adagrad", learning_rate=0.05, l2=1e-4, hidden=()),
+        replace(SMALL, optimizer="adam", weight_decay=0.1, average=0.9, warmup=1),
     ],
     ids=lambda options: options.optimizer,
 )

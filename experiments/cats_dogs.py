@@ -1,0 +1,72 @@
+"""Cats from dogs, or any other classes of pictures: `python -m experiments.cats_dogs --data FOLDER`.
+
+FOLDER holds the folders train/ and test/, and in each a folder for every class, such as cat/ and dog/, with JPEG or
+PNG files. One network is trained from each seed; pictures, the history and the network of the first are written
+under runs/cats_dogs/. `--predict FILE...` names pictures with it: `some.jpg: dog: 99 %, cat: 1 %`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import fnn
+from experiments import vision
+from experiments.vision import Experiment, ImageOptions
+from fnn.data import Splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions(ImageOptions):
+    """The options of images, and those of reading them from files."""
+
+    size: int = 32
+    """Height and width that every picture is cut and scaled to, in pixels."""
+    bad: Literal["refuse", "skip"] = "refuse"
+    """What to do with a file that cannot be read."""
+
+
+_CNN = FolderOptions(
+    model="cnn",
+    channels=(32, 64, 128),
+    hidden=(128,),
+    batch_norm=True,
+    dropout=0.3,
+    mean=0.5,
+    stddev=0.25,
+    mirror=True,
+    shift=4,
+    fill="reflect",
+    cutout=8,
+    label_smoothing=0.1,
+    learning_rate=2e-3,
+    warmup=1,
+    weight_decay=1e-2,
+    batch_size=128,
+    epochs=30,
+    seeds=1,
+)
+DEFAULTS = {
+    "cnn": _CNN,
+    "resnet": replace(_CNN, model="resnet", channels=(16, 32, 64), blocks=1),
+    "mlp": replace(_CNN, model="mlp", hidden=(512, 512), cutout=0),
+}
+
+
+def read(options: FolderOptions) -> tuple[Splits, tuple[str, ...]]:
+    """The pictures, and the names of the class folders, which are the same in both parts."""
+    assert options.data is not None
+    folders = options.data / "train", options.data / "test"
+    if not options.data.is_dir() or not all(folder.is_dir() for folder in folders):
+        expected = "a folder with train/ and test/ in it"
+        raise ValueError(fnn.errors.message("data", options.data, expected, "In each is a folder for every class."))
+    names, others = map(fnn.data.class_names, folders)
+    if names != others:
+        got = f"classes {', '.join(others)}"
+        raise ValueError(fnn.errors.message(str(folders[1]), got, f"{', '.join(names)}, as in train/"))
+    train, test = (fnn.data.image_folder(folder, options.size, bad=options.bad) for folder in folders)
+    return Splits(train, test), names
+
+
+EXPERIMENT = Experiment("cats_dogs", read, lambda x: x, DEFAULTS)
+
+if __name__ == "__main__":
+    vision.command(EXPERIMENT, "cnn", __doc__)
