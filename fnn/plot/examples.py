@@ -99,7 +99,7 @@ def predictions(
         >>> x, chances = np.zeros((2, 4)), np.array([[0.9, 0.1], [0.8, 0.2]])
         >>> figure = predictions(x, np.array([0, 1]), chances, shape=(2, 2), labels=["cat", "dog"])
         >>> [axes.get_title().splitlines() for axes in figure.axes]
-        [[' ', 'cat 90 %'], ['cat 80 %', 'it is dog']]
+        [[' ', 'cat: 90 %'], ['cat: 80 %', 'it is dog']]
     """
     from matplotlib.figure import Figure
 
@@ -110,7 +110,7 @@ def predictions(
     shown = np.random.default_rng(0).permutation(right)[: count // 2]
     certain = seen.chances[wrong, seen.predicted[wrong]]
     worst = wrong[np.argsort(-certain, kind="stable")][: count // 2]
-    width = max(1.2, 0.075 * (len(" 100 %") + max(map(len, seen.names))))
+    width = max(1.2, 0.075 * (len(": 100 %") + max(map(len, seen.names))))
     columns = max(1, min(math.ceil(math.sqrt(count / 2)), int(_MOST / 2 / width)))
     rows = max(1, math.ceil(max(len(shown), len(worst)) / columns))
     height = width * min(max(shape[0] / shape[1], 0.5), 2.0)
@@ -150,7 +150,7 @@ def _half(
     for axes, i in zip(places, shown, strict=False):
         draw_image(axes, numbers(seen.images[i]), cmap="gray_r")
         guess = seen.predicted[i]
-        title = f"{seen.names[guess]} {percent(seen.chances[i, guess])}"
+        title = f"{seen.names[guess]}: {percent(seen.chances[i, guess])}"
         # Both halves have two lines, so that their rows are level.
         title = f"{title}\nit is {seen.names[seen.truth[i]]}" if guess != seen.truth[i] else f" \n{title}"
         axes.set_title(title, fontsize=8)

@@ -94,7 +94,7 @@ def test_each_half_has_its_images_and_words() -> None:
     assert all(guesses[i] == TRUTH[i] for i in right)
     assert wrong == [i for i in np.argsort(-CHANCES.max(axis=1), kind="stable") if guesses[i] != TRUTH[i]][:10]
     for panel, i in zip([*_halves(figure)[0], *_halves(figure)[1]], right + wrong, strict=True):
-        words = f"{names[guesses[i]]} {CHANCES[i].max():.0%}".replace("%", " %")
+        words = f"{names[guesses[i]]}: {CHANCES[i].max():.0%}".replace("%", " %")
         truth = f"it is {names[TRUTH[i]]}"
         assert [line for line in panel.get_title().splitlines() if line.strip()] == [words, truth][: 1 + (i in wrong)]
     assert f"10 of {30 - WRONG_ONES} right,\ndrawn at random" in said(figure)
