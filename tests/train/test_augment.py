@@ -9,7 +9,7 @@ import pytest
 
 import fnn
 from fnn import keys
-from fnn.augment import chain, cutout, flip, mix_up, shift_crop
+from fnn.augment import chain, flip, mix_up, shift_crop
 from fnn.data import Dataset, WeightedBatch
 from fnn.train import init_state, make_eval, make_step, run, supervised
 
@@ -19,7 +19,7 @@ X = jnp.asarray(np.random.default_rng(0).integers(0, 256, (22, 6, 6, 1), dtype=n
 DATA = Dataset(X, jnp.arange(22) % CLASSES)
 LOSS = fnn.losses.softmax_cross_entropy
 TX = fnn.optim.sgd(0.1)
-AUGMENT = chain(flip(), shift_crop(1), cutout(2), mix_up(CLASSES))
+AUGMENT = chain(shift_crop(1), mix_up(CLASSES))
 
 
 def _flat(params: Any, state: Any, x: jax.Array, *, train: bool = False, key: Any = None) -> tuple[jax.Array, Any]:
@@ -106,9 +106,6 @@ def test_host_loop_run_vmap_and_fit_are_one() -> None:
         for a, b in zip(jax.tree.leaves(other.params), jax.tree.leaves(loop.params), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(fitted.history["loss"], history["loss"], rtol=1e-5)
-    plain, _ = jax.jit(run(make_step(supervised(NET, LOSS), TX), DATA, batch_size=4, epochs=2))(STATE)
-    w = jax.tree.leaves(plain.params)[0]
-    assert not np.allclose(w, jax.tree.leaves(loop.params)[0], atol=1e-3)
 
 
 def test_each_step_draws_its_own_and_a_resumed_run_the_same() -> None:
