@@ -191,10 +191,13 @@ def _fit(task: Task, seed: int) -> tuple[FitResult, Reporter]:
 
 def _rescue(task: Task, result: FitResult) -> None:
     """Saves the last state, or where that is spoilt the best one; a whole network of before stays as it is."""
-    name = "interrupted.npz" if (task.folder / "model.npz").exists() else "model.npz"
+    whole = (task.folder / "model.npz").exists()
+    name = "interrupted.npz" if whole else "model.npz"
     save(task, name, common.settled(result.best if _spoilt(result.state) else result.state))
+    if not whole:
+        common.save_history(task.folder, result.history)
     epochs = max(map(len, result.history.values()), default=0)
-    console.print(f"What there was after {epochs} epochs is in {task.folder / name}")
+    console.print(f"What there was, {epochs} of {task.options.epochs} epochs, is in {task.folder / name}")
 
 
 def _tell(task: Task, runs: Mapping[str, Mapping[str, str]], found: Sequence[Mapping[str, float]]) -> None:

@@ -127,8 +127,8 @@ def test_what_there_is_is_saved(error: BaseException, options: ImageOptions, bre
     breaking_off(error)
     with common.console.capture() as printed, pytest.raises(type(error)):
         vision.main(EXPERIMENT, options)
-    assert "What there was after 2 epochs is in" in printed.get()
-    assert [file.name for file in (options.out / "mnist").iterdir()] == ["model.npz"]
+    assert "What there was, 2 of 2 epochs, is in" in printed.get()
+    assert {file.name for file in (options.out / "mnist").iterdir()} == {"model.npz", "history.csv"}
     assert _is_of(_arrays(options), 0, options)
 
 
@@ -149,6 +149,7 @@ def test_a_whole_network_is_not_replaced_by_half_a_one(
     with common.console.capture(), pytest.raises(KeyboardInterrupt):
         vision.main(EXPERIMENT, options)
     assert path.read_bytes() == b"whole"
+    assert {file.name for file in path.parent.iterdir()} == {"model.npz", "interrupted.npz"}
     assert _is_of(_arrays(options, "interrupted.npz"), 0, options)
 
 
