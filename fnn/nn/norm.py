@@ -64,8 +64,9 @@ def rms_norm(eps: Scalar = 1e-6) -> Layer:
     Example:
         >>> layer = rms_norm()
         >>> params, state = layer.init(jax.random.key(0), jnp.ones((1, 2)))
-        >>> layer.apply(params, state, jnp.array([[1.0, 7.0]]))[0].round(3)
-        Array([[0.2, 1.4]], dtype=float32)
+        >>> y, _ = layer.apply(params, state, jnp.array([[1.0, 7.0]]))
+        >>> print(f"{y[0, 0]:.3f} {y[0, 1]:.3f}")
+        0.200 1.400
 
     Source: Zhang and Sennrich 2019, "Root mean square layer normalization", equation 4.
     """
