@@ -34,8 +34,8 @@ class WeightedBatch(NamedTuple):
     """A batch in which each example counts `weight` times: 1 for its own, 0 for one that only fills it up.
 
     All batches of an epoch have one shape, so that a run is one program; the fillers of the last one
-    are examples of the same epoch, and `weight` keeps them out of the loss and of the metrics. A layer
-    that takes statistics over the batch sees them.
+    are examples of the same epoch, and `weight` keeps them out of the loss and of the metrics. A network
+    with a state, such as batch normalization's, would see them, and gets a smaller last batch instead.
     """
 
     x: Array

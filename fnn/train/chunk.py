@@ -114,7 +114,7 @@ def make_advance(
     def advance(carry: Carry, data: Dataset, validation: Dataset | None, stop: Array) -> Carry:
         def one(numbered: tuple[Array, Carry], order: tuple[Array, Array]) -> tuple[Array, Carry]:
             i, carry = numbered
-            state, terms = on_batch(step, data, plan, carry.state, order[0][i], order[1][i], targets)
+            state, terms = _stepped(step, data, plan, carry.state, order, i, targets)
             return i + 1, _counted(carry, state, terms)
 
         def end_epoch(carry: Carry) -> Carry:
@@ -137,6 +137,20 @@ def make_advance(
         return jax.lax.while_loop(lambda c: (c.state.step < stop) & (c.broken < 0) & ~c.stopped, segment, carry)
 
     return advance
+
+
+def _stepped(
+    step: Step, data: Dataset, plan: Plan, state: TrainState, order: tuple[Array, Array], i: Array, targets: Array
+) -> tuple[TrainState, Metrics]:
+    """One step on batch i; the last one is smaller where it is not filled up."""
+
+    def of(size: int) -> tuple[TrainState, Metrics]:
+        indices, weight = (rows[i, :size] for rows in order)
+        return on_batch(step, data, plan, state, indices, weight, targets)
+
+    if plan.one_shape:
+        return of(plan.batch_size)
+    return jax.lax.cond(i == plan.steps - 1, lambda: of(plan.rest), lambda: of(plan.batch_size))
 
 
 def _counted(carry: Carry, state: TrainState, terms: Metrics) -> Carry:

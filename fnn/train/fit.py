@@ -119,7 +119,7 @@ def fit(
     measured = None if validation is None else {"loss": loss, **metrics}
     reported = ["loss", *metrics, "grad_norm", *hyperparams_of(state.opt_state)]
     carry = first_carry(state, epochs, reported, [] if measured is None else list(measured))
-    advance = make_advance(step, net, measured, plan, data, validation, patience)
+    advance = make_advance(step, net, measured, plan.suited(state), data, validation, patience)
     return _drive(advance, carry, data, validation, plan, epochs, reporter_for(progress))
 
 

@@ -22,7 +22,9 @@ def run(
     Each epoch permutes the examples on the device and takes them in batches. Epochs are counted by
     `state.step`, so that ten epochs and ten more equal twenty. The last, smaller batch counts each of its
     examples once: filled up by weight 0 if the step heeds weights (`supervised` does), as a batch of its
-    own size otherwise. `jax.jit(run(...))` compiles it; `jax.vmap(run(...))` trains many networks.
+    own size, and a second trace, otherwise. So it is too where the network has a state, such as batch
+    normalization's, which fillers would enter. `jax.jit(run(...))` compiles it; `jax.vmap(run(...))` trains
+    many networks.
 
     Args:
         step: (state, batch) to (state, metrics), as `make_step` returns it.
@@ -49,9 +51,10 @@ def run(
     check_callable("step", step, "a function (state, batch) -> (state, metrics)", "Make one: fnn.train.make_step.")
     check_count("epochs", epochs)
     data = check_dataset(data)
-    plan = Plan(len(data.x), batch_size, steps_per_epoch(len(data.x), batch_size), heeds_weights(step))
+    cut = Plan(len(data.x), batch_size, steps_per_epoch(len(data.x), batch_size), heeds_weights(step))
 
     def epoch(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
+        plan = cut.suited(state)
         indices, weight = epoch_order(state.key, state.step // plan.steps, plan.examples, plan.batch_size)
         whole = plan.steps if plan.one_shape else plan.examples // plan.batch_size
         state, metrics = jax.lax.scan(
@@ -59,13 +62,12 @@ def run(
         )
         sums = jax.tree.map(lambda m: jnp.sum(m, axis=0), metrics)
         if not plan.one_shape:
-            rest = plan.examples % plan.batch_size
-            state, last = on_batch(step, data, plan, state, indices[-1, :rest], weight[-1, :rest])
+            state, last = on_batch(step, data, plan, state, indices[-1, : plan.rest], weight[-1, : plan.rest])
             sums = jax.tree.map(jnp.add, sums, last)
         return state, jax.tree.map(lambda total: total / plan.examples, sums)
 
     def train(state: TrainState) -> tuple[TrainState, History]:
-        check_epoch_start(state, plan)
+        check_epoch_start(state, cut)
         return jax.lax.scan(epoch, state, None, length=epochs)
 
     return train
@@ -78,7 +80,7 @@ class Plan(NamedTuple):
         examples: how many there are.
         batch_size: how many a batch holds.
         steps: batches an epoch.
-        weighted: whether the step heeds weights.
+        weighted: whether the last batch may be filled up by weight 0: the step heeds weights.
     """
 
     examples: int
@@ -95,6 +97,15 @@ class Plan(NamedTuple):
     def one_shape(self) -> bool:
         """Whether one shape of batch is enough."""
         return self.full or self.weighted
+
+    @property
+    def rest(self) -> int:
+        """How many examples are left for the last batch where the others are full."""
+        return self.examples % self.batch_size
+
+    def suited(self, state: TrainState) -> "Plan":
+        """The plan for a network with this state: statistics over a batch may not see fillers."""
+        return self._replace(weighted=self.weighted and not jax.tree.leaves(state.model_state))
 
 
 def on_batch(
