@@ -20,6 +20,7 @@ from fnn.train import FitResult, Reporter, TrainState
 # What is not part of the network: where things are, and what is done with it.
 _OF_THE_CALL = frozenset({"data", "predict", "out", "progress"})
 _SHOWN = 3
+_FIRST_LAYER = ("first_layer_weights", "filters", "feature_maps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +243,9 @@ def pictures(task: Task, result: FitResult) -> None:
     evaluate = jax.jit(fnn.train.make_eval(task.net, {"outputs": lambda outputs, _: outputs}))
     outputs = evaluate(result.state, task.splits.test)["outputs"]
     chances = fnn.activations.softmax(outputs)
+    # Another model's pictures of its first layer go.
+    for name in _FIRST_LAYER:
+        (task.folder / f"{name}.png").unlink(missing_ok=True)
     common.save_pictures(
         task.folder,
         learning_curves=fnn.plot.learning_curves(result.history),

@@ -174,8 +174,13 @@ def test_finished_seeds_are_told(options: ImageOptions, breaking_off: Callable[.
 
 def test_the_figures_are_those_of_the_last_state(options: ImageOptions, breaking_off: Callable[..., None]) -> None:
     breaking_off(None)
+    folder = options.out / "mnist"
+    folder.mkdir(parents=True)
+    (folder / "filters.png").write_bytes(b"of a cnn before")
     with common.console.capture():
         vision.main(EXPERIMENT, replace(options, seeds=1))
+    assert (folder / "first_layer_weights.png").is_file()
+    assert not (folder / "filters.png").exists()
     assert options.data is not None
     splits, net = fnn.data.mnist(options.data), vision.network(options, 10)
     last, best, _ = _reached(net, 0, splits)
