@@ -84,11 +84,8 @@ def conv(
 
     def plan(x: Shaped) -> Plan:
         check_images("conv", x)
-        if x.shape[-1] % groups:
-            remedy = channels_last(len(x.shape)) if x.shape[1] % groups == 0 else ""
-            got = f"{x.shape[-1]} channels, of shape {tuple(x.shape)}"
-            raise ValueError(message("x", got, f"a multiple of groups={groups}", remedy))
-        return Plan(settled(x, kernel_size, strides, padding, dilation), groups, lowering)
+        _check_groups(x, groups)
+        return Plan(settled(x, "kernel_size", kernel_size, strides, padding, dilation), groups, lowering)
 
     def shapes(x: Shaped, size: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         w = (*size, x.shape[-1] // groups, channels)
@@ -115,6 +112,13 @@ def conv(
         return convolve(settings, x, w, b), state
 
     return Layer("conv", init, apply)
+
+
+def _check_groups(x: Shaped, groups: int) -> None:
+    if x.shape[-1] % groups:
+        remedy = channels_last(len(x.shape)) if x.shape[1] % groups == 0 else ""
+        got = f"{x.shape[-1]} channels, of shape {tuple(x.shape)}"
+        raise ValueError(message("x", got, f"a multiple of groups={groups}", remedy))
 
 
 def _check_channels(params: Params, x: Array, groups: int) -> None:

@@ -57,15 +57,17 @@ def convolve(plan: Plan, x: Array, w: Array, b: Array | None = None) -> Array:
     return _by_xla(plan, x, w, b) if plan.lowering == "xla" else _convolve(plan, x, w, b)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _convolve(plan: Plan, x: Array, w: Array, b: Array | None) -> Array:
+def _value(plan: Plan, x: Array, w: Array, b: Array | None) -> Array:
     if _is_depthwise(plan, w):
         return _by_platform(plan, partial(_by_channel, plan), partial(_by_xla, plan), x, w, b)
     return _by_xla(plan, x, w, b)
 
 
+_convolve = jax.custom_vjp(_value, nondiff_argnums=(0,))
+
+
 def _forward(plan: Plan, x: Array, w: Array, b: Array | None) -> tuple[Array, Any]:
-    return _convolve(plan, x, w, b), (x, w, b)
+    return _value(plan, x, w, b), (x, w, b)
 
 
 def _backward(plan: Plan, carried: Any, dy: Array) -> Any:

@@ -124,7 +124,7 @@ def _pool(
     def pool(x: Array) -> Array:
         check_images(kind, x)
         x = jnp.asarray(x)
-        window = settled(x, size, size if strides is None else strides, padding)
+        window = settled(x, "window", size, size if strides is None else strides, padding)
         for axis, (pad, k) in enumerate(zip(window.padding, window.size, strict=True)):
             if max(pad) >= k:
                 got = f"{pad} at axis {axis + 1} of x"

@@ -42,10 +42,10 @@ class Window(NamedTuple):
         return tuple((length + sum(pad) - reach) // stride + 1 for length, pad, reach, stride in axes)
 
 
-def settled(x: Any, size: Any, strides: Any, padding: Any, dilation: Any = 1) -> Window:
+def settled(x: Any, size_name: str, size: Any, strides: Any, padding: Any, dilation: Any = 1) -> Window:
     """The window on the spatial axes of x, (n, ..., channels); refuses one that does not fit."""
     axes = x.ndim - 2
-    names = {"size": size, "strides": strides, "dilation": dilation}
+    names = {size_name: size, "strides": strides, "dilation": dilation}
     k, s, d = (_each(name, value, axes) for name, value in names.items())
     sizes = x.shape[1:-1]
     window = Window(k, s, ((0, 0),) * axes, d)
@@ -55,7 +55,7 @@ def settled(x: Any, size: Any, strides: Any, padding: Any, dilation: Any = 1) ->
             padded = sizes[axis] + sum(window.padding[axis])
             got = f"a window that reaches over {window.reach[axis]}"
             expected = f"at most {padded}, the padded size of axis {axis + 1} of x {tuple(x.shape)}"
-            raise ValueError(message("window", got, expected, 'A smaller window, or padding="SAME".'))
+            raise ValueError(message(size_name, got, expected, 'A smaller window, or padding="SAME".'))
     return window
 
 
