@@ -32,6 +32,18 @@ class NonFiniteError(ArithmeticError):
         self.result = result
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training was broken off by Ctrl-C.
+
+    Attributes:
+        result: what the run had reached by then, as `fnn.fit` would have returned it, or None.
+    """
+
+    def __init__(self, result: Any = None):
+        super().__init__()
+        self.result = result
+
+
 def message(argument: str, got: Any, expected: str, remedy: str = "") -> str:
     """The one form of every refusal.
 

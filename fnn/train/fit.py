@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from fnn.data import Dataset, check_dataset, steps_per_epoch
-from fnn.errors import NonFiniteError, check_count, is_traced, message
+from fnn.errors import Interrupted, NonFiniteError, check_count, is_traced, message
 from fnn.optim import hyperparams_of
 from fnn.train.chunk import Carry, first_carry, make_advance
 from fnn.train.progress import Reporter, reporter_for
@@ -91,6 +91,7 @@ def fit(
         TypeError: an argument of the wrong kind.
         NonFiniteError: the loss, the gradient, the validation loss or the last parameters became NaN or
             infinite; its `result` is what there was.
+        Interrupted: Ctrl-C, a `KeyboardInterrupt`; its `result` is what there was.
 
     Example:
         >>> x = jnp.linspace(-1.0, 1.0, 64)[:, None]
@@ -148,6 +149,10 @@ def _drive(
             reporter.update(done, carry.latest(done // plan.steps))
             chunk = _next_chunk(done - before, seconds)
         outcome = "failed" if int(carry.broken) >= 0 else "stopped early" if bool(carry.stopped) else "done"
+    except KeyboardInterrupt as interrupt:
+        # In the middle of a call the arrays belong to the program, and there is nothing to give.
+        lost = any(leaf.is_deleted() for leaf in jax.tree.leaves(carry))
+        raise Interrupted(None if lost else _reached(carry, plan)) from interrupt
     finally:
         reporter.finish(outcome)
     return _result(carry, plan)
@@ -162,10 +167,14 @@ def _next_chunk(steps: int, seconds: float) -> int:
     return max(1, min(4 * steps, int(steps * _CHUNK_SECONDS / max(seconds, 1e-9))))
 
 
-def _result(carry: Carry, plan: Plan) -> FitResult:
+def _reached(carry: Carry, plan: Plan) -> FitResult:
     epochs = int(carry.state.step) // plan.steps
     history = {name: jnp.asarray(np.asarray(values)[:epochs]) for name, values in carry.history.items()}
-    result = FitResult(carry.state, carry.state if carry.best is None else carry.best, history)
+    return FitResult(carry.state, carry.state if carry.best is None else carry.best, history)
+
+
+def _result(carry: Carry, plan: Plan) -> FitResult:
+    result = _reached(carry, plan)
     broken = int(carry.broken)
     if broken < 0:
         if all(np.isfinite(np.asarray(w)).all() for w in jax.tree.leaves(carry.state.params)):

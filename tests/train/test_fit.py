@@ -11,7 +11,7 @@ import pytest
 
 import fnn
 from fnn.data import Dataset
-from fnn.errors import NonFiniteError
+from fnn.errors import Interrupted, NonFiniteError
 from fnn.train import Reporter, init_state, make_eval, make_step, run, supervised
 
 KEY = jax.random.key(5)
@@ -235,3 +235,46 @@ def test_a_rate_that_is_negative_in_a_schedule() -> None:
         ValueError, match=r"^learning_rate: got .*-1.*, expected a finite number >= 0\. It is the sched"
     ):
         fnn.optim.sgd(optax.cosine_decay_schedule(-1.0, 10))
+
+
+class _CtrlC(Reporter):
+    """Somebody interrupts after so many steps."""
+
+    def __init__(self, at: int):
+        self.at, self.outcome = at, ""
+
+    def update(self, step: int, metrics: Any) -> None:
+        if step >= self.at:
+            raise KeyboardInterrupt
+
+    def finish(self, outcome: str) -> None:
+        self.outcome = outcome
+
+
+def test_an_interrupt_gives_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    # One step a call.
+    monkeypatch.setattr("fnn.train.fit._CHUNK_SECONDS", 0.0)
+    # Four steps an epoch: three whole epochs and a part of the fourth.
+    reporter = _CtrlC(at=14)
+    with pytest.raises(Interrupted) as caught:
+        fit(epochs=5, progress=reporter)
+    assert isinstance(caught.value, KeyboardInterrupt)
+    result = caught.value.result
+    assert int(result.state.step) == 14
+    assert result.history["loss"].shape == (3,)
+    assert reporter.outcome == "interrupted"
+    whole = fit(epochs=5)
+    np.testing.assert_array_equal(result.history["loss"], whole.history["loss"][:3])
+
+
+def test_an_interrupt_in_the_middle_of_a_call_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = jax.stages.Compiled.__call__
+
+    def interrupted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        compiled(self, *args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jax.stages.Compiled, "__call__", interrupted)
+    with pytest.raises(Interrupted) as caught:
+        fit(epochs=2)
+    assert caught.value.result is None
