@@ -24,30 +24,29 @@ class FolderOptions(ImageOptions):
     """What to do with a file that cannot be read."""
 
 
-_CNN = FolderOptions(
-    model="cnn",
-    channels=(32, 64, 128),
-    hidden=(128,),
-    batch_norm=True,
-    dropout=0.3,
-    mean=0.5,
+_RESNET = FolderOptions(
+    model="fast_resnet",
+    channels=(32, 64, 128, 256),
+    dropout=0.2,
+    mean=0.47,
     stddev=0.25,
     mirror=True,
     shift=4,
     fill="reflect",
     cutout=8,
     label_smoothing=0.1,
-    learning_rate=2e-3,
-    warmup=1,
-    weight_decay=1e-2,
+    learning_rate=3e-3,
+    warmup=5,
+    weight_decay=5e-2,
     batch_size=128,
-    epochs=30,
+    epochs=50,
     seeds=1,
 )
 DEFAULTS = {
-    "cnn": _CNN,
-    "resnet": replace(_CNN, model="resnet", channels=(16, 32, 64), blocks=1),
-    "mlp": replace(_CNN, model="mlp", hidden=(512, 512), cutout=0),
+    "fast_resnet": _RESNET,
+    "resnet": replace(_RESNET, model="resnet", channels=(16, 32, 64), blocks=1),
+    "cnn": replace(_RESNET, model="cnn", channels=(32, 64, 128), hidden=(128,), batch_norm=True),
+    "mlp": replace(_RESNET, model="mlp", hidden=(512, 512), cutout=0),
 }
 
 
@@ -69,4 +68,4 @@ def read(options: FolderOptions) -> tuple[Splits, tuple[str, ...]]:
 EXPERIMENT = Experiment("cats_dogs", read, lambda x: x, DEFAULTS)
 
 if __name__ == "__main__":
-    vision.command(EXPERIMENT, "cnn", __doc__)
+    vision.command(EXPERIMENT, "fast_resnet", __doc__)

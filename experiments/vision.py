@@ -31,8 +31,8 @@ class ImageOptions(Options):
     """Where the data is; see above. Training needs it."""
     predict: tuple[Path, ...] = ()
     """Pictures that the saved network names; nothing is trained then."""
-    model: Literal["mlp", "cnn", "resnet"] = "cnn"
-    """Hidden layers alone, convolutions and max-pooling before them, or a residual network."""
+    model: Literal["mlp", "cnn", "resnet", "fast_resnet"] = "cnn"
+    """Hidden layers alone, convolutions and max-pooling before them, a residual network, or one that pools early."""
     channels: tuple[int, ...] = (32, 64)
     """Channels of each stage of a cnn or resnet."""
     blocks: int = 1
@@ -89,6 +89,8 @@ def network(options: ImageOptions, outputs: int) -> fnn.nn.Layer:
     elif options.model == "resnet":
         net = fnn.nn.resnet(options.channels, options.blocks, outputs, activation=options.activation, w_init=w_init)
         layers = [net]
+    elif options.model == "fast_resnet":
+        layers = [fast_resnet(options, outputs)]
     else:
         net = fnn.nn.cnn(
             options.channels,
@@ -101,6 +103,27 @@ def network(options: ImageOptions, outputs: int) -> fnn.nn.Layer:
         )
         layers = [net]
     return fnn.nn.sequential(fnn.nn.standardize(options.mean, options.stddev), *layers)
+
+
+def fast_resnet(options: ImageOptions, outputs: int) -> fnn.nn.Layer:
+    """Convolutions that pool at once, so that most of the work is done on small images, and one residual block.
+
+    Source: after Page 2018, "How to train your ResNet", a network for the DAWNBench competition.
+    """
+    if len(options.channels) < 2:
+        raise ValueError(fnn.errors.message("channels", options.channels, "at least two numbers with fast_resnet"))
+    nn, f = fnn.nn, fnn.nn.activation(options.activation)
+    draw = fnn.initializers.get(options.initializer or "he")
+
+    def convolved(channels: int, *then: fnn.nn.Layer) -> list[fnn.nn.Layer]:
+        return [nn.conv(channels, 3, w_init=draw, use_bias=False), nn.batch_norm(), *then, f]
+
+    *early, middle, last = options.channels
+    block = nn.residual(nn.sequential(*convolved(middle), *convolved(middle)))
+    layers = [layer for channels in early for layer in convolved(channels, nn.max_pool(2))]
+    layers += [*convolved(middle), block, nn.max_pool(2), *convolved(last), nn.global_avg_pool()]
+    net = nn.sequential(*layers, nn.dropout(options.dropout), nn.dense(outputs))
+    return net._replace(name="fast_resnet")
 
 
 def augmentation(options: ImageOptions, classes: int) -> fnn.typing.Augmentation | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -113,7 +114,7 @@ def flatten() -> Layer:
         check_array("x", x)
         if not x.ndim:
             raise ValueError(message("x", "a scalar", "a batch, (n, ...)"))
-        return x.reshape(x.shape[0], int(np.prod(x.shape[1:])))
+        return jnp.asarray(x).reshape(x.shape[0], int(np.prod(x.shape[1:])))
 
     return stateless("flatten", rows)
 
@@ -137,68 +138,55 @@ def _pool(
 # The gradient is one pass over x. XLA's own, select-and-scatter, costs on a CPU as much as a convolution.
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _maximum(window: Window, x: Array) -> Array:
-    around = [(0, 0), *window.padding, (0, 0)]
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, *window.size, 1), (1, *window.strides, 1), around)
+    return _reduced(window, x, -jnp.inf, lax.max)
 
 
 @_maximum.defjvp
 def _maximum_jvp(window: Window, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dx,) = primals, tangents
     y = _maximum(window, x)
-    return y, _at(window, dx, _place(window, x, y))
+    return y, (_at_tiled if _tiles(window, x) else _at)(window, x, y, dx)
 
 
-def _place(window: Window, x: Array, y: Array) -> Array:
-    """Which element of each window is its maximum, the first of several."""
-    views = _views(window, x, -jnp.inf)
-    dtype = jnp.uint8 if len(views) < 256 else jnp.int32
-    place = jnp.full(y.shape, len(views) - 1, dtype)
-    for k in reversed(range(len(views) - 1)):
-        place = jnp.where(views[k] == y, jnp.asarray(k, dtype), place)
-    return place
+def _at(window: Window, x: Array, y: Array, dx: Array) -> Array:
+    """Of each window the element of dx where y is in x, the first of several; linear in dx."""
+    found, sought = jnp.zeros_like(y), jnp.ones(y.shape, bool)
+    for seen, element in zip(taps(x, window, -jnp.inf), taps(dx, window, 0), strict=True):
+        here = sought & (seen == y)
+        found, sought = found + jnp.where(here, element, 0), sought & ~here
+    return found
 
 
-def _at(window: Window, x: Array, place: Array) -> Array:
-    """Of each window the element at this place; linear in x."""
-    if not _tiles(window, x):
-        return sum(jnp.where(place == k, view, 0) for k, view in enumerate(_views(window, x, 0)))
-    # Masked in the shape of x: so transposed, the gradient ends in that shape, and XLA computes it once for all
-    # that read it.
-    numbers = np.arange(np.prod(window.size)).reshape(window.size)
-    numbers = np.tile(numbers, [n // k for n, k in zip(x.shape[1:-1], window.size, strict=True)])[..., None]
-    inner = tuple(range(2, 2 * len(window.size) + 1, 2))
-    shape = [n for k, o in zip(window.size, place.shape[1:-1], strict=True) for n in (o, k)]
-    spread = jnp.broadcast_to(jnp.expand_dims(place, inner), (len(x), *shape, x.shape[-1])).reshape(x.shape)
-    return _cells(window, jnp.where(spread == jnp.asarray(numbers, place.dtype), x, 0)).sum(axis=inner)
+def _at_tiled(window: Window, x: Array, y: Array, dx: Array) -> Array:
+    """The same where the windows cover x exactly, each element once."""
+    axes = len(window.size)
+    inner = tuple(range(2, 2 * axes + 1, 2))
+    pairs = [n for length, k in zip(x.shape[1:-1], window.size, strict=True) for n in (length // k, k)]
+    cells = (x.shape[0], *pairs, x.shape[-1])
+    count = int(np.prod(window.size))
+    number = np.arange(count, dtype=np.uint8 if count < 256 else np.int32).reshape(
+        [n for k in window.size for n in (1, k)] + [1]
+    )
+    is_maximum = x.reshape(cells) == jnp.expand_dims(y, inner)
+    place = jnp.min(jnp.where(is_maximum, number, number.max()), axis=inner, keepdims=True)
+    # In the shape of x, so that its transpose, the gradient, is too: XLA then computes it once for all readers.
+    chosen = jnp.broadcast_to(place == number, cells).reshape(x.shape)
+    return jnp.where(chosen, dx, 0).reshape(cells).sum(axis=inner)
 
 
 def _mean(x: Array, window: Window, count_include_pad: bool) -> Array:
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    total = sum(_views(window, wide, 0))
     counts = np.prod(window.size)
     if not count_include_pad and any(map(any, window.padding)):
-        counts = sum(taps(jnp.ones((1, *x.shape[1:-1], 1), wide.dtype), window, 0))
-    return (total / counts).astype(x.dtype)
+        counts = _reduced(window, jnp.ones((1, *x.shape[1:-1], 1), wide.dtype), 0.0, lax.add)
+    return (_reduced(window, wide, 0.0, lax.add) / counts).astype(x.dtype)
 
 
-def _views(window: Window, x: Array, fill: float) -> list[Array]:
-    """What each element of the window sees; where windows tile x, without a strided copy."""
-    if not _tiles(window, x):
-        return taps(x, window, fill)
-    cells = _cells(window, x)
-    return [
-        cells[(slice(None), *(i for p in place for i in (slice(None), p)), slice(None))]
-        for place in np.ndindex(*window.size)
-    ]
+def _reduced(window: Window, x: Array, start: float, combine: Callable[[Any, Any], Any]) -> Array:
+    around = [(0, 0), *window.padding, (0, 0)]
+    return lax.reduce_window(x, start, combine, (1, *window.size, 1), (1, *window.strides, 1), around)
 
 
 def _tiles(window: Window, x: Array) -> bool:
-    """Whether the windows cover x exactly, each element once."""
     exact = all(length % k == 0 for length, k in zip(x.shape[1:-1], window.size, strict=True))
     return exact and window.size == window.strides and not any(map(any, window.padding))
-
-
-def _cells(window: Window, x: Array) -> Array:
-    """The same numbers as (n, places, size, places, size, ..., c)."""
-    pairs = [n for length, k in zip(x.shape[1:-1], window.size, strict=True) for n in (length // k, k)]
-    return x.reshape(x.shape[0], *pairs, x.shape[-1])

@@ -14,7 +14,7 @@ from experiments.cats_dogs import DEFAULTS, EXPERIMENT, FolderOptions
 from tests.experiments.images import write_folders
 
 SMALL = replace(
-    DEFAULTS["cnn"], channels=(4, 8), hidden=(8,), size=12, shift=2, cutout=3, epochs=12, warmup=0, batch_size=8,
+    DEFAULTS["cnn"], channels=(3, 4, 8), hidden=(8,), size=12, shift=2, cutout=3, epochs=12, warmup=0, batch_size=8,
     learning_rate=0.01, dropout=0.0, progress=False,
 )  # fmt: skip
 
@@ -26,7 +26,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["cnn", "resnet"])
+@pytest.fixture(scope="module", params=["cnn", "fast_resnet"])
 def trained(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str]:
     """The options of a small run, and what it printed."""
     options = replace(SMALL, model=request.param, data=data, out=tmp_path_factory.mktemp("runs"))
@@ -98,3 +98,9 @@ def test_a_spoilt_picture_is_left_out_as_asked(data: Path, tmp_path: Path) -> No
         splits, names = EXPERIMENT.read(options)
     assert len(splits.train.x) == 23
     assert names == ("apple", "plum")
+
+
+def test_a_fast_resnet_of_one_stage(data: Path, tmp_path: Path) -> None:
+    options = replace(SMALL, model="fast_resnet", channels=(8,), data=data, out=tmp_path)
+    with pytest.raises(ValueError, match=r"channels: got \(8,\), expected at least two numbers with fast_resnet"):
+        vision.main(EXPERIMENT, options)
