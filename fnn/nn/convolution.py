@@ -77,8 +77,6 @@ def _backward(plan: Plan, carried: Any, dy: Array) -> Any:
     def written(x: Array, w: Array, b: Array | None, dy: Array) -> Any:
         if _is_depthwise(plan, w):
             return jax.vjp(partial(_by_channel, plan), x, w, b)[1](dy)
-        # Both are read several times: without the barrier XLA would compute them again for each reader.
-        x, dy = lax.optimization_barrier((x, dy))
         few = plan.groups == 1 and math.prod(w.shape[:-1]) <= _FEW
         dw = _by_patches(plan, x, w, dy) if few else _kernel_gradient(plan, x, dy)
         return _input_gradient(plan, x, w, dy), dw, None if b is None else _column_sums(dy)
