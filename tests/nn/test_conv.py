@@ -242,7 +242,7 @@ def test_settings_of_the_wrong_kind(name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "shape", "match"),
     [
-        ({"padding": "VALID"}, (1, 2, 8, 3), r"kernel_size: got .* reaches over 3, .* at most 2, the padded size of axis 1"),
+        ({"padding": "VALID"}, (1, 2, 8, 3), r"kernel_size: got .* over 3, .* at most 2, the padded size of axis 1"),
         ({"padding": "VALID", "dilation": 4}, (1, 9, 8, 3), "reaches over 9, expected at most 8"),
         ({"padding": ((1, 0), (0, 0)), "kernel_size": 9}, (1, 7, 9, 3), "reaches over 9, expected at most 8"),
         ({"groups": 2}, (1, 8, 8, 3), "x: got 3 channels.* expected a multiple of groups=2"),
