@@ -1,6 +1,7 @@
 """Networks as compositions of layers."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fnn import activations, initializers
 from fnn.errors import check_callable, check_count, check_floating, is_zero, message
@@ -143,16 +144,17 @@ def cnn(
     f = activations.get(activation)
     draw = _initializer_for(f) if w_init is None else w_init
     then = [activation_layer(f), max_pool(pool)]
-    if _name_of(f) in _MONOTONE:
+    # By its own name: a partial may have turned it round, as leaky_relu with a negative slope.
+    if getattr(f, "__name__", "") in _MONOTONE:
         then.reverse()
     layers: list[Layer] = []
     for width in stages:
         convolution = conv(width, kernel_size, w_init=draw, use_bias=norm is None, lowering=lowering)
         layers += [convolution, *([norm()] if norm else []), *then]
     layers.append(flatten())
-    drop = [] if is_zero(dropout) else [dropout_layer(dropout)]
+    drop = dropout_layer(dropout)
     for width in widths:
-        layers += [dense(width, w_init=draw), activation_layer(f), *drop]
+        layers += [dense(width, w_init=draw), activation_layer(f), *([] if is_zero(dropout) else [drop])]
     net = sequential(*layers, dense(classes, w_init=w_init))
     return net._replace(name="cnn")
 
@@ -219,12 +221,12 @@ def resnet(
 
 
 def _widths(argument: str, widths: int | Sequence[int], fewest: int) -> list[int]:
-    many = widths if isinstance(widths, Sequence) and not isinstance(widths, str) else [widths]
+    many: list[Any] = list(widths) if isinstance(widths, Sequence) and not isinstance(widths, str) else [widths]
     if len(many) < fewest:
         raise ValueError(message(argument, widths, "one width for each stage", "Such as [32, 64]."))
     for position, width in enumerate(many):
         check_count(f"{argument}[{position}]", width)
-    return list(many)
+    return many
 
 
 def _name_of(f: Activation) -> str:
