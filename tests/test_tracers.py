@@ -118,6 +118,14 @@ def _mlp(dropout: Any) -> fnn.nn.Layer:
     return fnn.nn.mlp([4, 3], "tanh", dropout=dropout)
 
 
+def _cnn(**number: Any) -> Any:
+    # All numbers are positive: none is a small difference of large ones, which rounding would show.
+    images = jnp.abs(jnp.sin(jnp.arange(6 * 4 * 4.0))).reshape(6, 4, 4, 1)
+    net = fnn.nn.cnn([2], [4], 3, w_init=fnn.initializers.constant(0.1), **number)
+    params, state = net.init(KEY, images)
+    return net.apply(params, state, images, train=True, key=KEY)[0]
+
+
 RATES = (0.1, 0.3)
 SHARES = (0.5, 0.75)
 CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
@@ -142,6 +150,7 @@ CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
     ("nn.dropout", "rate"): (lambda **n: _dropped(fnn.nn.dropout, **n), SHARES),
     ("nn.standardize", "mean"): (_standardized, SHARES),
     ("nn.standardize", "stddev"): (_standardized, SHARES),
+    ("nn.cnn", "dropout"): (_cnn, SHARES),
     ("nn.mlp", "dropout"): (lambda **n: _dropped(_mlp, **n), SHARES),
     ("optim.sgd", "learning_rate"): (_three_updates("sgd"), RATES),
     ("optim.momentum", "learning_rate"): (_three_updates("momentum"), RATES),

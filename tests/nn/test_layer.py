@@ -40,6 +40,7 @@ NETS = {
     "center": center(),
     "nested": sequential(dense(2), sequential(center(), dense(3), residual(dense(3))), residual(dropout(0.5))),
     "mlp": mlp([5, 2], "tanh", dropout=0.2, norm=center),
+    "shortcut": residual(sequential(dense(2), center()), sequential(dropout(0.5), dense(2))),
 }
 every_net = pytest.mark.parametrize("net", NETS.values(), ids=NETS)
 both_modes = pytest.mark.parametrize("train", [False, True])
@@ -169,6 +170,9 @@ def _names(tree: Any) -> Any:
         (sequential(activation("relu"), dropout(0.5)), {}),
         (sequential(sequential(activation("relu"))), {}),
         (residual(activation("relu")), {}),
+        (residual(dense(2), dense(2)), {"layer": W_AND_B, "shortcut": W_AND_B}),
+        (residual(activation("relu"), sequential(dense(3))), {"shortcut": {"dense_0": W_AND_B}}),
+        (residual(activation("relu"), activation("tanh")), {}),
         (activation("relu"), {}),
     ],
 )
@@ -217,6 +221,24 @@ def test_residual_adds_its_input() -> None:
     _equal(residual(layer).init(KEY, X), (params, state))
 
 
+def test_residual_adds_its_shortcut() -> None:
+    net = residual(dense(2), dense(2))
+    params, state = net.init(KEY, X)
+    ways = [dense(2).apply(params[way], {}, X)[0] for way in ("layer", "shortcut")]
+    np.testing.assert_array_equal(net.apply(params, state, X)[0], ways[1] + ways[0])
+    # Each way draws from a key of its own.
+    assert not jnp.any(params["layer"]["w"] == params["shortcut"]["w"])
+    ones = jnp.ones((50, 40))
+    y, _ = residual(dropout(0.5), dropout(0.5)).apply({}, {}, ones, train=True, key=NOISE)
+    assert set(np.unique(y)) == {0, 2, 4}
+    # The identity as a shortcut is none.
+    params, state = residual(dense(3), activation("identity")).init(KEY, X)
+    _equal(
+        residual(dense(3), activation("identity")).apply(params, state, X)[0],
+        residual(dense(3)).apply(params["layer"], {}, X)[0],
+    )
+
+
 def test_a_network_is_a_layer() -> None:
     assert [net.name for net in (sequential(dense(1)), residual(dense(1)))] == ["sequential", "residual"]
     check_layer("layer", sequential(residual(sequential(dense(1)))))
@@ -261,6 +283,16 @@ def test_state_passes_through_every_nesting() -> None:
     np.testing.assert_array_equal(y, centered)
 
 
+def test_both_ways_of_a_residual_keep_their_state() -> None:
+    net = residual(center(), sequential(activation("identity"), center()))
+    params, state = net.init(KEY, ROWS)
+    _equal(state, {"layer": _state(0, [0, 0]), "shortcut": {"center_0": _state(0, [0, 0])}})
+    y, state = net.apply(params, state, ROWS, train=True)
+    _equal(state, {"layer": _state(1, [2, 4]), "shortcut": {"center_0": _state(1, [2, 4])}})
+    np.testing.assert_array_equal(y, [[-2, -4], [2, 4]])
+    _equal(net.apply(params, state, ROWS)[1], state)
+
+
 def test_state_is_carried_by_a_scan() -> None:
     net = sequential(center(), dense(1))
     params, state = net.init(KEY, ROWS)
@@ -298,6 +330,8 @@ def test_sequential_refuses_what_is_no_layer(layers: list[Any], error: type[Exce
 def test_residual_refuses_what_is_no_layer() -> None:
     with pytest.raises(TypeError, match=r"^layer: got dense, expected a Layer\. Call it: dense\(\.\.\.\)\."):
         residual(dense)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^shortcut: got dense, expected a Layer\. Call it: dense\(\.\.\.\)\."):
+        residual(dense(3), dense)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -344,3 +378,15 @@ def test_residual_keeps_the_shape(inner: Layer) -> None:
         net.apply(params, state, X)
     with pytest.raises(ValueError, match=match):
         sequential(net, dense(1)).init(KEY, X)
+
+
+@pytest.mark.parametrize(("inner", "shortcut"), [(dense(3), dense(2)), (dense(1), dense(3)), (dense(3), dense(1))])
+def test_both_ways_of_a_residual_have_one_shape(inner: Layer, shortcut: Layer) -> None:
+    net = residual(inner, shortcut)
+    params, state = net.init(KEY, X)
+    match = r"^output of the inner layer: got shape \(4, .\), expected shape \(4, .\)\. It is added to the shortcut's"
+    for apply in (net.apply, jax.jit(net.apply)):
+        with pytest.raises(ValueError, match=match):
+            apply(params, state, X)
+    with pytest.raises(ValueError, match=r"^params: got entries w, expected some of layer, shortcut\."):
+        net.apply({"w": jnp.ones(3)}, {}, X)
