@@ -12,6 +12,7 @@ from fnn.nn.dense import dense
 from fnn.nn.dropout import dropout as dropout_layer
 from fnn.nn.layer import Layer, Shaped, residual, sequential
 from fnn.nn.pool import flatten, global_avg_pool, max_pool
+from fnn.nn.window import check_settings
 from fnn.typing import Activation, Array, Initializer, Key, Params, Scalar, State
 
 # Of these the largest of a window is the activation of the largest: pooling first, it is computed less often.
@@ -139,6 +140,7 @@ def cnn(
     """
     stages, widths = _widths("channels", channels, 1), _widths("hidden", hidden, 0)
     check_count("classes", classes)
+    check_settings("pool", pool, pool, "VALID")
     if norm is not None:
         check_callable("norm", norm, "a function that makes a normalization layer, or None")
     f = activations.get(activation)

@@ -1,5 +1,6 @@
 """Pooling, and the layers that lead from images to vectors."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +14,9 @@ from fnn.errors import check_array, check_flag, message
 from fnn.nn.layer import Layer, stateless
 from fnn.nn.window import Window, check_images, check_settings, settled, taps
 from fnn.typing import Array
+
+# Of windows that overlap, the gradient goes over their elements one by one: larger ones are left to XLA.
+_FEW = 25
 
 Sizes = int | Sequence[int]
 Padding = str | int | Sequence[int | tuple[int, int]]
@@ -45,7 +49,7 @@ def max_pool(window: Sizes, *, strides: Sizes | None = None, padding: Padding = 
     Neuroscience 2.
     """
     check_settings("window", window, window if strides is None else strides, padding)
-    return _pool("max_pool", window, strides, padding, lambda x, w: _maximum(w, x))
+    return _pool("max_pool", window, strides, padding, _largest)
 
 
 def avg_pool(
@@ -133,6 +137,11 @@ def _pool(
         return pooled(x, window)
 
     return stateless(kind, pool)
+
+
+def _largest(x: Array, window: Window) -> Array:
+    few = math.prod(window.size) <= _FEW
+    return _maximum(window, x) if few or _tiles(window, x) else _reduced(window, x, -jnp.inf, lax.max)
 
 
 # The gradient is one pass over x. XLA's own, select-and-scatter, costs on a CPU as much as a convolution.

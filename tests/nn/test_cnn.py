@@ -216,7 +216,7 @@ def test_inputs_that_are_no_images() -> None:
         ({"hidden": None}, TypeError, r"hidden\[0\]: got None, expected an integer >= 1\."),
         ({"classes": 0}, ValueError, r"classes: got 0, expected an integer >= 1\."),
         ({"kernel_size": 0}, ValueError, r"kernel_size: got 0, expected an integer >= 1\."),
-        ({"pool": 0}, ValueError, r"window: got 0, expected an integer >= 1\."),
+        ({"pool": 0}, ValueError, r"pool: got 0, expected an integer >= 1\."),
         ({"activation": "rleu"}, ValueError, r"activation: got 'rleu', .* Did you mean 'relu' or 'elu'"),
         ({"norm": "batch"}, TypeError, r"norm: got 'batch', expected a function that makes a normalization layer"),
         ({"norm": batch_norm()}, TypeError, r"norm: got a Layer of 3, expected a function that makes"),

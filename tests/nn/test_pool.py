@@ -312,3 +312,18 @@ def test_names() -> None:
     assert [layer.name for layer in layers] == ["max_pool", "avg_pool", "global_avg_pool", "flatten"]
     shapes = itertools.repeat(jnp.ones((2, 4, 4, 1)))
     assert all(layer.init(KEY, x) == ({}, {}) for layer, x in zip(layers, shapes, strict=False))
+
+
+@pytest.mark.parametrize("window", [(5, 5), (6, 6)], ids=["our gradient", "XLA's gradient"])
+def test_large_windows_that_overlap(window: tuple[int, int]) -> None:
+    x = jax.random.normal(jax.random.key(0), (2, 9, 8, 3))
+    layer = max_pool(window, strides=(2, 1), padding=((1, 2), (0, 3)))
+    y, pullback = jax.vjp(lambda v: layer.apply({}, {}, v)[0], x)
+    dx = np.zeros(x.shape)
+    padded = np.pad(np.asarray(x), ((0, 0), (1, 2), (0, 3), (0, 0)), constant_values=-np.inf)
+    for n, i, j, c in np.ndindex(y.shape):
+        seen = padded[n, 2 * i : 2 * i + window[0], j : j + window[1], c]
+        row, column = np.unravel_index(seen.argmax(), seen.shape)
+        dx[n, 2 * i + row - 1, j + column, c] += 1
+        assert y[n, i, j, c] == seen.max()
+    np.testing.assert_array_equal(pullback(jnp.ones_like(y))[0], dx)
