@@ -11,6 +11,7 @@ from fnn.nn.conv import Sizes, conv
 from fnn.nn.dense import dense
 from fnn.nn.dropout import dropout as dropout_layer
 from fnn.nn.layer import Layer, Shaped, residual, sequential
+from fnn.nn.parameters import check_entries, check_fit
 from fnn.nn.pool import flatten, global_avg_pool, max_pool
 from fnn.nn.window import check_settings
 from fnn.typing import Activation, Array, Initializer, Key, Params, Scalar, State
@@ -145,14 +146,16 @@ def cnn(
         check_callable("norm", norm, "a function that makes a normalization layer, or None")
     f = activations.get(activation)
     draw = _initializer_for(f) if w_init is None else w_init
-    then = [activation_layer(f), max_pool(pool)]
     # By its own name: a partial may have turned it round, as leaky_relu with a negative slope.
-    if getattr(f, "__name__", "") in _MONOTONE:
-        then.reverse()
+    rising, pooling = getattr(f, "__name__", "") in _MONOTONE, max_pool(pool)
+    then = [pooling, activation_layer(f)] if rising else [activation_layer(f), pooling]
     layers: list[Layer] = []
     for width in stages:
-        convolution = conv(width, kernel_size, w_init=draw, use_bias=norm is None, lowering=lowering)
-        layers += [convolution, *([norm()] if norm else []), *then]
+        if norm is None and rising:
+            layers += [_pooled(width, kernel_size, pooling, draw, lowering), activation_layer(f)]
+        else:
+            convolution = conv(width, kernel_size, w_init=draw, use_bias=norm is None, lowering=lowering)
+            layers += [convolution, *([norm()] if norm else []), *then]
     layers.append(flatten())
     drop = dropout_layer(dropout)
     for width in widths:
@@ -220,6 +223,22 @@ def resnet(
             layers += [block(width, 2 if stage and not number else 1), f]
     net = sequential(*layers, global_avg_pool(), dense(classes, w_init=w_init))
     return net._replace(name="resnet")
+
+
+def _pooled(width: int, kernel_size: Sizes, pool: Layer, w_init: str | Initializer, lowering: str) -> Layer:
+    """A convolution with pooling before its bias, `max(x * w) + b = max(x * w + b)`: the fewer numbers are added to."""
+    whole, bare = (conv(width, kernel_size, w_init=w_init, use_bias=b, lowering=lowering) for b in (True, False))
+
+    def apply(
+        params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
+    ) -> tuple[Array, State]:
+        del train, key
+        check_entries("params of conv", params, {"w": (), "b": ()})
+        z, _ = bare.apply({"w": params["w"]}, {}, x)
+        check_fit("conv", {"b": params["b"]}, z, {"b": (width,)})
+        return pool.apply({}, {}, z)[0] + params["b"], state
+
+    return whole._replace(apply=apply)
 
 
 def _widths(argument: str, widths: int | Sequence[int], fewest: int) -> list[int]:

@@ -15,7 +15,7 @@ from fnn.nn.layer import Layer, stateless
 from fnn.nn.window import Window, check_images, check_settings, settled, taps
 from fnn.typing import Array
 
-# Of windows that overlap, the gradient goes over their elements one by one: larger ones are left to XLA.
+# The gradient goes over a window's elements one by one: that of larger ones is left to XLA.
 _FEW = 25
 
 Sizes = int | Sequence[int]
@@ -141,7 +141,7 @@ def _pool(
 
 def _largest(x: Array, window: Window) -> Array:
     few = math.prod(window.size) <= _FEW
-    return _maximum(window, x) if few or _tiles(window, x) else _reduced(window, x, -jnp.inf, lax.max)
+    return _maximum(window, x) if few else _reduced(window, x, -jnp.inf, lax.max)
 
 
 # The gradient is one pass over x. XLA's own, select-and-scatter, costs on a CPU as much as a convolution.
@@ -168,19 +168,17 @@ def _at(window: Window, x: Array, y: Array, dx: Array) -> Array:
 
 def _at_tiled(window: Window, x: Array, y: Array, dx: Array) -> Array:
     """The same where the windows cover x exactly, each element once."""
-    axes = len(window.size)
-    inner = tuple(range(2, 2 * axes + 1, 2))
-    pairs = [n for length, k in zip(x.shape[1:-1], window.size, strict=True) for n in (length // k, k)]
-    cells = (x.shape[0], *pairs, x.shape[-1])
-    count = int(np.prod(window.size))
-    number = np.arange(count, dtype=np.uint8 if count < 256 else np.int32).reshape(
-        [n for k in window.size for n in (1, k)] + [1]
-    )
-    is_maximum = x.reshape(cells) == jnp.expand_dims(y, inner)
-    place = jnp.min(jnp.where(is_maximum, number, number.max()), axis=inner, keepdims=True)
+    inner = tuple(range(2, 2 * len(window.size) + 1, 2))
+    shape = [n for length, k in zip(x.shape[1:-1], window.size, strict=True) for n in (length // k, k)]
+    cells = x.reshape(x.shape[0], *shape, x.shape[-1])
+    index = [(slice(None), *(i for k in element for i in (slice(None), k))) for element in np.ndindex(*window.size)]
+    place = jnp.full(y.shape, len(index) - 1, jnp.uint8)
+    for number, element in reversed([*enumerate(index)][:-1]):
+        place = jnp.where(cells[element] == y, jnp.uint8(number), place)
+    numbers = np.arange(len(index), dtype=np.uint8).reshape([n for k in window.size for n in (1, k)] + [1])
+    chosen = jnp.broadcast_to(jnp.expand_dims(place, inner) == numbers, cells.shape).reshape(x.shape)
     # In the shape of x, so that its transpose, the gradient, is too: XLA then computes it once for all readers.
-    chosen = jnp.broadcast_to(place == number, cells).reshape(x.shape)
-    return jnp.where(chosen, dx, 0).reshape(cells).sum(axis=inner)
+    return jnp.where(chosen, dx, 0).reshape(cells.shape).sum(axis=inner)
 
 
 def _mean(x: Array, window: Window, count_include_pad: bool) -> Array:

@@ -75,13 +75,29 @@ def test_one_or_three_spatial_axes() -> None:
 def test_a_cnn_is_its_layers() -> None:
     relu, he = activation("relu"), "he"
     net = cnn([4, 6], [8], 5, kernel_size=2, pool=(3, 2), dropout=0.5)
-    assert _programs(net) == _programs(
-        sequential(
-            conv(4, 2, w_init=he), max_pool((3, 2)), relu,
-            conv(6, 2, w_init=he), max_pool((3, 2)), relu,
-            flatten(), dense(8, w_init=he), relu, dropout(0.5), dense(5),
-        ),
+    by_hand = sequential(
+        conv(4, 2, w_init=he), max_pool((3, 2)), relu,
+        conv(6, 2, w_init=he), max_pool((3, 2)), relu,
+        flatten(), dense(8, w_init=he), relu, dropout(0.5), dense(5),
     )  # fmt: skip
+    (params, state), expected = (jax.jit(n.init)(KEY, X) for n in (net, by_hand))
+    jax.tree.map(np.testing.assert_array_equal, (params, state), expected)
+    params = jax.tree.map(lambda p: p + 0.1, params)
+
+    def outputs(n: Any, params: Any) -> Any:
+        return [n.apply(params, {}, X)[0], n.apply(params, {}, X, train=True, key=KEY)[0]]
+
+    for y, other in zip(*(jax.jit(partial(outputs, n))(params) for n in (net, by_hand)), strict=True):
+        np.testing.assert_allclose(y, other, rtol=1e-5, atol=1e-6)
+
+
+def test_parameters_of_another_convolution() -> None:
+    net = cnn([4], [], 5)
+    params, _ = net.init(KEY, X)
+    with pytest.raises(ValueError, match=r"params of conv: got entries \['w'\], expected entries \['b', 'w'\]"):
+        net.apply(params | {"conv_0": {"w": params["conv_0"]["w"]}}, {}, X)
+    with pytest.raises(ValueError, match=r"params of conv, b: got shape \(3,\), expected shape \(4,\)"):
+        net.apply(params | {"conv_0": params["conv_0"] | {"b": jnp.zeros(3)}}, {}, X)
 
 
 def test_norm_stands_after_a_convolution_that_has_no_bias_then() -> None:

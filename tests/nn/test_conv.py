@@ -176,7 +176,8 @@ def test_the_gradients_are_in_the_fast_order_on_a_cpu_and_left_to_xla_elsewhere(
     for platform, all_fast in {"cpu": True, "cuda": False, "tpu": False}.items():
         text = slope.trace(params, x).lower(lowering_platforms=(platform,)).as_text()
         orders = re.findall(r"dim_numbers = (.*?), window", text)
-        assert len(orders) == 3
+        # On a CPU the kernel's gradient is a product, no convolution.
+        assert len(orders) == (2 if all_fast else 3)
         assert all(order == fast for order in orders) == all_fast
 
 
