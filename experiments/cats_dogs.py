@@ -36,11 +36,11 @@ _RESNET = FolderOptions(
     cutout=8,
     label_smoothing=0.1,
     learning_rate=3e-3,
-    warmup=5,
+    warmup=3,
     weight_decay=5e-2,
     batch_size=128,
-    epochs=50,
-    seeds=1,
+    epochs=24,
+    seeds=3,
 )
 DEFAULTS = {
     "fast_resnet": _RESNET,

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 import fnn
-from experiments import common, saved
+from experiments import common, networks, saved
 from experiments.common import LOSS, Options, console
 from fnn.data import Splits
 from fnn.train import FitResult, Reporter, TrainState
@@ -44,7 +44,7 @@ class ImageOptions(Options):
     stddev: float = 1.0
     """Their standard deviation, by which they are divided."""
     mirror: bool = False
-    """In training, mirror every other image left-right."""
+    """In training, mirror every other image left-right; in evaluation, take the mean over an image and its mirror."""
     shift: int = 0
     """In training, shift each image by up to so many pixels."""
     fill: Literal["zero", "reflect", "edge"] = "zero"
@@ -90,7 +90,8 @@ def network(options: ImageOptions, outputs: int) -> fnn.nn.Layer:
         net = fnn.nn.resnet(options.channels, options.blocks, outputs, activation=options.activation, w_init=w_init)
         layers = [net]
     elif options.model == "fast_resnet":
-        layers = [fast_resnet(options, outputs)]
+        how = {"activation": options.activation, "dropout": options.dropout, "w_init": w_init}
+        layers = [networks.fast_resnet(options.channels, outputs, **how)]
     else:
         net = fnn.nn.cnn(
             options.channels,
@@ -102,28 +103,8 @@ def network(options: ImageOptions, outputs: int) -> fnn.nn.Layer:
             w_init=w_init,
         )
         layers = [net]
-    return fnn.nn.sequential(fnn.nn.standardize(options.mean, options.stddev), *layers)
-
-
-def fast_resnet(options: ImageOptions, outputs: int) -> fnn.nn.Layer:
-    """Convolutions that pool at once, so that most of the work is done on small images, and one residual block.
-
-    Source: after Page 2018, "How to train your ResNet", a network for the DAWNBench competition.
-    """
-    if len(options.channels) < 2:
-        raise ValueError(fnn.errors.message("channels", options.channels, "at least two numbers with fast_resnet"))
-    nn, f = fnn.nn, fnn.nn.activation(options.activation)
-    draw = fnn.initializers.get(options.initializer or "he")
-
-    def convolved(channels: int, *then: fnn.nn.Layer) -> list[fnn.nn.Layer]:
-        return [nn.conv(channels, 3, w_init=draw, use_bias=False), nn.batch_norm(), *then, f]
-
-    *early, middle, last = options.channels
-    block = nn.residual(nn.sequential(*convolved(middle), *convolved(middle)))
-    layers = [layer for channels in early for layer in convolved(channels, nn.max_pool(2))]
-    layers += [*convolved(middle), block, nn.max_pool(2), *convolved(last), nn.global_avg_pool()]
-    net = nn.sequential(*layers, nn.dropout(options.dropout), nn.dense(outputs))
-    return net._replace(name="fast_resnet")
+    net = fnn.nn.sequential(fnn.nn.standardize(options.mean, options.stddev), *layers)
+    return networks.mirrored(net) if options.mirror else net
 
 
 def augmentation(options: ImageOptions, classes: int) -> fnn.typing.Augmentation | None:
