@@ -108,8 +108,8 @@ def conv(
         x = jnp.asarray(x)
         _check_channels(params, x, groups)
         check_fit("conv", params, x, shapes(x, settings.window.size))
-        w, b = (None if p is None else jnp.asarray(p) for p in (params["w"], params.get("b")))
-        return convolve(settings, x, w, b), state
+        b = jnp.asarray(params["b"]) if use_bias else None
+        return convolve(settings, x, jnp.asarray(params["w"]), b), state
 
     return Layer("conv", init, apply)
 

@@ -46,6 +46,11 @@ def _case(kernel: Any, settings: Any, lowering: str, dtype: Any = jnp.float32) -
     return layer, layer.init(KEY, x)[0], x
 
 
+def _conv(**settings: Any) -> Any:
+    options: dict[str, Any] = {"channels": 4, "kernel_size": 3} | settings
+    return conv(**options)
+
+
 def _lane(tree: Any, i: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[i], tree)
 
@@ -231,13 +236,13 @@ def test_laws(layer: Any) -> None:
 )
 def test_settings_that_no_input_suits(settings: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        conv(**({"channels": 4, "kernel_size": 3} | settings))
+        _conv(**settings)
 
 
 @pytest.mark.parametrize("name", ["kernel_size", "strides", "dilation", "padding"])
 def test_settings_of_the_wrong_kind(name: str) -> None:
     with pytest.raises(TypeError, match=f"{name}: got 1.5"):
-        conv(**({"channels": 4, "kernel_size": 3} | {name: 1.5}))
+        _conv(**{name: 1.5})
 
 
 @pytest.mark.parametrize(
@@ -259,7 +264,7 @@ def test_settings_of_the_wrong_kind(name: str) -> None:
 )
 def test_inputs_that_do_not_fit(settings: dict[str, Any], shape: tuple[int, ...], match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        conv(**({"channels": 4, "kernel_size": 3} | settings)).init(KEY, jnp.ones(shape))
+        _conv(**settings).init(KEY, jnp.ones(shape))
 
 
 def test_channels_first_are_told_by_the_parameters_too() -> None:
