@@ -225,7 +225,7 @@ def test_help_shows_every_option_and_the_model_its_own_defaults() -> None:
     assert done.returncode == 0, done.stderr
     for field in fields(FolderOptions):
         assert re.search(rf"--{field.name.replace('_', '-')}\b", done.stdout), field.name
-    assert re.search(r"residual[│\s]+network\. \(default: resnet\)", done.stdout)
+    assert re.search(r"early\.[│\s]+\(default:[│\s]+resnet\)", done.stdout)
     assert "(default: 16 32 64)" in done.stdout
 
 
