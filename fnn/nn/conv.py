@@ -1,7 +1,5 @@
 """The convolutional layer."""
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 
@@ -10,11 +8,8 @@ from fnn.errors import check_choice, check_count, check_flag, check_key, message
 from fnn.nn.convolution import Plan, convolve
 from fnn.nn.layer import Layer, Shaped
 from fnn.nn.parameters import check_fit, drawn
-from fnn.nn.window import channels_last, check_channels_last, check_images, check_settings, settled
+from fnn.nn.window import Padding, Sizes, channels_last, check_channels_last, check_images, check_settings, settled
 from fnn.typing import Array, Initializer, Key, Params, State
-
-Sizes = int | Sequence[int]
-Padding = str | int | Sequence[int | tuple[int, int]]
 
 
 def conv(

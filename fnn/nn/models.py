@@ -7,13 +7,13 @@ from fnn import activations, initializers
 from fnn.errors import check_callable, check_count, check_floating, is_zero, message
 from fnn.nn.activation import activation as activation_layer
 from fnn.nn.batch_norm import batch_norm
-from fnn.nn.conv import Sizes, conv
+from fnn.nn.conv import conv
 from fnn.nn.dense import dense
 from fnn.nn.dropout import dropout as dropout_layer
 from fnn.nn.layer import Layer, Shaped, residual, sequential
 from fnn.nn.parameters import check_entries, check_fit
 from fnn.nn.pool import flatten, global_avg_pool, max_pool
-from fnn.nn.window import check_settings
+from fnn.nn.window import Sizes, check_settings
 from fnn.typing import Activation, Array, Initializer, Key, Params, Scalar, State
 
 # Of these the largest of a window is the activation of the largest: pooling first, it is computed less often.

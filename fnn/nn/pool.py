@@ -1,7 +1,7 @@
 """Pooling, and the layers that lead from images to vectors."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,14 +12,12 @@ from jax import lax
 
 from fnn.errors import check_array, check_flag, message
 from fnn.nn.layer import Layer, stateless
-from fnn.nn.window import Window, check_images, check_settings, settled, taps
+from fnn.nn.moments import widened
+from fnn.nn.window import Padding, Sizes, Window, check_images, check_settings, settled, taps
 from fnn.typing import Array
 
 # The gradient goes over a window's elements one by one: that of larger ones is left to XLA.
 _FEW = 25
-
-Sizes = int | Sequence[int]
-Padding = str | int | Sequence[int | tuple[int, int]]
 
 
 def max_pool(window: Sizes, *, strides: Sizes | None = None, padding: Padding = "VALID") -> Layer:
@@ -100,8 +98,7 @@ def global_avg_pool() -> Layer:
     def mean(x: Array) -> Array:
         check_images("global_avg_pool", x)
         x = jnp.asarray(x)
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        return wide.mean(axis=tuple(range(1, x.ndim - 1))).astype(x.dtype)
+        return widened(x).mean(axis=tuple(range(1, x.ndim - 1))).astype(x.dtype)
 
     return stateless("global_avg_pool", mean)
 
@@ -182,7 +179,7 @@ def _at_tiled(window: Window, x: Array, y: Array, dx: Array) -> Array:
 
 
 def _mean(x: Array, window: Window, count_include_pad: bool) -> Array:
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = widened(x)
     counts = np.prod(window.size)
     if not count_include_pad and any(map(any, window.padding)):
         counts = _reduced(window, jnp.ones((1, *x.shape[1:-1], 1), wide.dtype), 0.0, lax.add)

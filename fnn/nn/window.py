@@ -10,6 +10,8 @@ from jax import lax
 from fnn.errors import check_choice, check_count, check_floating, message
 from fnn.typing import Array, Scalar
 
+Sizes = int | Sequence[int]
+Padding = str | int | Sequence[int | tuple[int, int]]
 Pairs = tuple[tuple[int, int], ...]
 _AXES = {1: "(n, width, channels)", 2: "(n, height, width, channels)", 3: "(n, depth, height, width, channels)"}
 # Channels of grey and of coloured images, and the least size of a square image that is taken for one.
