@@ -11,7 +11,6 @@ import pytest
 import fnn
 from fnn import activations, initializers
 from fnn.nn import (
-    Layer,
     activation,
     batch_norm,
     cnn,
@@ -22,26 +21,11 @@ from fnn.nn import (
     max_pool,
     sequential,
 )
-
-KEY, NOISE = jax.random.key(0), jax.random.key(1)
-X = jax.random.normal(jax.random.key(2), (4, 9, 7, 3))
-
-
-def _shapes(net: Layer, x: Any = X) -> dict[str, Any]:
-    params, _ = jax.eval_shape(net.init, KEY, x)
-    return {name: leaf.shape for name, leaf in fnn.tree.named_leaves(params).items()}
-
-
-def _programs(net: Layer) -> list[str]:
-    """What init computes, and apply in both modes: equal text, equal numbers."""
-    shaped = jax.eval_shape(net.init, KEY, X)
-    lowered = [jax.jit(net.init).lower(KEY, X)]
-    lowered += [jax.jit(partial(net.apply, train=train)).lower(*shaped, X, key=NOISE) for train in (False, True)]
-    return [program.as_text() for program in lowered]
+from tests.nn.programs import KEY, NOISE, X, programs_of, shapes_of
 
 
 def test_names_and_shapes_of_a_cnn_on_odd_sizes() -> None:
-    assert _shapes(cnn([4, 8], [16], 5)) == {
+    assert shapes_of(cnn([4, 8], [16], 5)) == {
         "conv_0/b": (4,),
         "conv_0/w": (3, 3, 3, 4),
         "conv_1/b": (8,),
@@ -56,8 +40,8 @@ def test_names_and_shapes_of_a_cnn_on_odd_sizes() -> None:
 
 
 def test_one_number_stands_for_one_stage_and_one_hidden_layer() -> None:
-    assert _shapes(cnn(4, 16, 5)) == _shapes(cnn([4], [16], 5))
-    assert _shapes(cnn((4,), [], 5)) == {
+    assert shapes_of(cnn(4, 16, 5)) == shapes_of(cnn([4], [16], 5))
+    assert shapes_of(cnn((4,), [], 5)) == {
         "conv_0/b": (4,),
         "conv_0/w": (3, 3, 3, 4),
         "dense_0/b": (5,),
@@ -67,9 +51,9 @@ def test_one_number_stands_for_one_stage_and_one_hidden_layer() -> None:
 
 def test_one_or_three_spatial_axes() -> None:
     line, block = (jax.ShapeDtypeStruct((2, *(8,) * axes, 3), jnp.float32) for axes in (1, 3))
-    assert _shapes(cnn([4], [], 5), line)["dense_0/w"] == (4 * 4, 5)
-    assert _shapes(cnn([4], [], 5), block)["dense_0/w"] == (4**3 * 4, 5)
-    assert _shapes(cnn([4], [], 5, kernel_size=(5, 1), pool=(1, 3)))["dense_0/w"] == (9 * 2 * 4, 5)
+    assert shapes_of(cnn([4], [], 5), line)["dense_0/w"] == (4 * 4, 5)
+    assert shapes_of(cnn([4], [], 5), block)["dense_0/w"] == (4**3 * 4, 5)
+    assert shapes_of(cnn([4], [], 5, kernel_size=(5, 1), pool=(1, 3)))["dense_0/w"] == (9 * 2 * 4, 5)
 
 
 def test_a_cnn_is_its_layers() -> None:
@@ -102,11 +86,11 @@ def test_parameters_of_another_convolution() -> None:
 
 def test_norm_stands_after_a_convolution_that_has_no_bias_then() -> None:
     assert not [
-        name for name in _shapes(cnn([4, 8], [16], 5, norm=batch_norm)) if name.startswith("conv") and "/b" in name
+        name for name in shapes_of(cnn([4, 8], [16], 5, norm=batch_norm)) if name.startswith("conv") and "/b" in name
     ]
     tanh = activation("tanh")
     net = cnn([4], [8], 5, activation="tanh", norm=partial(batch_norm, momentum=0.5))
-    assert _programs(net) == _programs(
+    assert programs_of(net) == programs_of(
         sequential(
             conv(4, 3, use_bias=False), batch_norm(momentum=0.5), max_pool(2), tanh, flatten(), dense(8), tanh, dense(5)
         ),
@@ -151,7 +135,7 @@ def test_first_weights_fit_the_activation(activation: Any, name: str) -> None:
     f = fnn.nn.activation(activation)
     net = cnn(4, 8, 5, activation=activation)
     by_hand = sequential(conv(4, 3, w_init=name), max_pool(2), f, flatten(), dense(8, w_init=name), f, dense(5))
-    assert _programs(net)[0] == _programs(by_hand)[0]
+    assert programs_of(net)[0] == programs_of(by_hand)[0]
 
 
 def test_he_keeps_the_scale_of_a_kernel() -> None:

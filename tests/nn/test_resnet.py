@@ -23,26 +23,11 @@ from fnn.nn import (
     resnet,
     sequential,
 )
-
-KEY, NOISE = jax.random.key(0), jax.random.key(1)
-X = jax.random.normal(jax.random.key(2), (4, 9, 7, 3))
-
-
-def _shapes(net: Layer, x: Any = X) -> dict[str, Any]:
-    params, _ = jax.eval_shape(net.init, KEY, x)
-    return {name: leaf.shape for name, leaf in fnn.tree.named_leaves(params).items()}
-
-
-def _programs(net: Layer) -> list[str]:
-    """What init computes, and apply in both modes: equal text, equal numbers."""
-    shaped = jax.eval_shape(net.init, KEY, X)
-    lowered = [jax.jit(net.init).lower(KEY, X)]
-    lowered += [jax.jit(partial(net.apply, train=train)).lower(*shaped, X, key=NOISE) for train in (False, True)]
-    return [program.as_text() for program in lowered]
+from tests.nn.programs import KEY, X, programs_of, shapes_of
 
 
 def test_names_and_shapes_of_a_resnet() -> None:
-    shapes = _shapes(resnet([4, 8], 2, 5))
+    shapes = shapes_of(resnet([4, 8], 2, 5))
     assert {name: shape for name, shape in shapes.items() if name.endswith("/w")} == {
         "conv_0/w": (3, 3, 3, 4),
         "residual_0/conv_0/w": (3, 3, 4, 4),
@@ -62,7 +47,7 @@ def test_names_and_shapes_of_a_resnet() -> None:
 
 @pytest.mark.parametrize(("stages", "blocks"), [(1, 1), (2, 2), (3, 1)])
 def test_so_many_layers_one_after_another(stages: int, blocks: int) -> None:
-    weights = [name for name in _shapes(resnet([4, 8, 8][:stages], blocks, 5)) if name.endswith("/w")]
+    weights = [name for name in shapes_of(resnet([4, 8, 8][:stages], blocks, 5)) if name.endswith("/w")]
     assert len([name for name in weights if "shortcut" not in name]) == 2 * blocks * stages + 2
     # Also where the channels stay, the size is halved.
     assert len([name for name in weights if "shortcut" in name]) == stages - 1
@@ -74,7 +59,7 @@ def test_a_resnet_is_its_layers() -> None:
     def convolved(width: int, size: int = 3, strides: int = 1) -> list[Layer]:
         return [conv(width, size, strides=strides, use_bias=False, w_init="he"), batch_norm()]
 
-    assert _programs(resnet([4, 6], 1, 5)) == _programs(
+    assert programs_of(resnet([4, 6], 1, 5)) == programs_of(
         sequential(
             *convolved(4), relu,
             residual(sequential(*convolved(4), relu, *convolved(4))), relu,
@@ -92,7 +77,7 @@ def test_any_norm_and_activation() -> None:
     y, _ = jax.eval_shape(partial(net.apply, train=True), params, state, X[:1])
     assert y.shape == (1, 5)
     xavier = resnet([4, 6], 1, 5, activation="tanh", norm=lambda: group_norm(2), w_init="normalized_xavier")
-    assert _programs(net)[0] == _programs(xavier)[0]
+    assert programs_of(net)[0] == programs_of(xavier)[0]
 
 
 def test_evaluation_of_a_resnet_needs_no_key_and_changes_no_state() -> None:
