@@ -20,10 +20,12 @@ from fnn import (
     nn,
     optim,
     plot,
+    population,
     train,
     tree,
     typing,
 )
+from fnn.population.sweep import sweep
 from fnn.train.fit import fit
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ __all__ = [
     "nn",
     "optim",
     "plot",
+    "population",
+    "sweep",
     "train",
     "tree",
     "typing",
