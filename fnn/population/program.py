@@ -24,34 +24,53 @@ class Form(NamedTuple):
     chunk: int
 
 
-def outputs_of(train: Train, cells: Cells) -> Any:
-    """The shapes of what `train` returns for one cell; it is traced, not run.
-
-    Raises:
-        TypeError: a hyperparameter that decides the structure of the program (it is named), or results that
-            are not arrays.
+def cell_of(train: Train, cells: Cells) -> Any:
+    """`train` as a function of a row of hyperparameters and the numbers of a key; jitted, so that it is traced once.
 
     Example:
         >>> from fnn.population.cells import checked_cells
         >>> cells = checked_cells({"x": jnp.arange(3.0)}, jax.random.split(jax.random.key(0), 2))
-        >>> outputs_of(lambda hparams, key: {"y": hparams["x"] ** 2}, cells)["y"].shape
+        >>> cell = cell_of(lambda hparams, key: hparams["x"] ** 2, cells)
+        >>> cell({"x": jnp.float32(3)}, cells.words[0])
+        Array(9., dtype=float32)
+    """
+
+    def cell(row: Any, words: Array) -> Any:
+        results = train(row, cells.key_of(words))
+        for leaf in jax.tree.leaves(results):
+            if not isinstance(leaf, jax.Array | np.ndarray | np.generic | int | float | complex):
+                raise TypeError(message("result of train", f"a {type(leaf).__name__}", "a pytree of arrays"))
+        return results
+
+    return jax.jit(cell)
+
+
+def outputs_of(cell: Any, train: Train, cells: Cells) -> Any:
+    """The shapes of what a cell returns; it is traced, not run.
+
+    Raises:
+        TypeError: a hyperparameter that decides the structure of the program (it is named), or no arrays.
+
+    Example:
+        >>> from fnn.population.cells import checked_cells
+        >>> cells = checked_cells({"x": jnp.arange(3.0)}, jax.random.split(jax.random.key(0), 2))
+        >>> train = lambda hparams, key: {"y": hparams["x"] ** 2}
+        >>> outputs_of(cell_of(train, cells), train, cells)["y"].shape
         ()
     """
-    hparams, words = cells.rows(0, 1)
-    row, key = jax.tree.map(lambda a: a[0], (hparams, words))
+    row, words = jax.tree.map(lambda a: a[0], cells.rows(0, 1))
     try:
-        shapes = jax.eval_shape(lambda row, key: train(row, cells.key_of(key)), row, key)
+        shapes = jax.eval_shape(cell, row, words)
     except (TypeError, ValueError) as error:
-        names = _structural(train, row, cells.key_of(key))
+        names = _structural(train, row, cells.key_of(words))
         if not names:
             raise
-        got = f"an array of values where {error}" if len(str(error)) < 200 else "an array of values"
-        remedy = (
-            "The networks of a sweep are one program: mask widths (fnn.nn.mlp(..., active=[width])), or loop over "
-            "the values, with a sweep for each."
-        )
         where = "hparams leaf " + ", ".join(f"'{name}'" for name in names)
-        raise TypeError(message(where, got, "a number that decides no structure", remedy)) from error
+        remedy = (
+            "The networks of a sweep share one program: mask widths, fnn.nn.mlp(..., active=[width]), or loop over "
+            "such values with a sweep for each."
+        )
+        raise TypeError(message(where, "an array", "numbers that decide no structure", remedy)) from error
     if not jax.tree.leaves(shapes):
         raise TypeError(message("result of train", "no arrays", "a pytree of arrays", "Such as the history."))
     return shapes
@@ -63,8 +82,8 @@ def _structural(train: Train, row: Any, key: Key) -> list[str]:
 
     def fails(traced: Sequence[int]) -> bool:
         def with_traced(values: list[Array], key: Key) -> Any:
-            known = iter(values)
-            return train(tree.unflatten([next(known) if i in traced else a for i, a in enumerate(leaves)]), key)
+            given = iter(values)
+            return train(tree.unflatten([next(given) if i in traced else a for i, a in enumerate(leaves)]), key)
 
         try:
             jax.eval_shape(with_traced, [leaves[i] for i in traced], key)
@@ -76,7 +95,7 @@ def _structural(train: Train, row: Any, key: Key) -> list[str]:
 
 
 class Programs:
-    """Compiles `train` in any form, and runs calls on all devices, or on a CPU on all of its cores.
+    """Compiles a cell in any form, and runs calls on all devices, or on a CPU on all of its cores.
 
     Attributes:
         compile_seconds: time to trace and compile, all forms together.
@@ -84,10 +103,8 @@ class Programs:
         devices: how many devices share each call.
     """
 
-    def __init__(self, train: Train, cells: Cells):
-        self._cells = cells
-        # Inside jit it is traced once, whatever forms are tried.
-        self._train = jax.jit(lambda row, words: _without_keys(train(row, cells.key_of(words))))
+    def __init__(self, cell: Any, cells: Cells):
+        self._cell, self._cells = cell, cells
         self._devices = jax.local_devices()
         self._compiled: dict[Form, Any] = {}
         self.devices = len(self._devices)
@@ -114,7 +131,9 @@ class Programs:
         return self._compiled[form]
 
     def _many(self, form: Form) -> Any:
-        one = self._train
+        def one(row: Any, words: Array) -> Any:
+            return jax.tree.map(lambda a: jax.random.key_data(a) if is_key(a) else a, self._cell(row, words))
+
         many = jax.vmap(one) if form.mode == "vmap" else lambda *rows: jax.lax.map(lambda row: one(*row), rows)
         if self.devices == 1:
             return many
@@ -139,10 +158,6 @@ class Programs:
             return [call(first)]
         with ThreadPoolExecutor(self.at_once) as threads:
             return list(threads.map(call, starts))
-
-
-def _without_keys(tree: Any) -> Any:
-    return jax.tree.map(lambda a: jax.random.key_data(a) if is_key(a) else a, tree)
 
 
 def is_key(a: Any) -> bool:

@@ -137,11 +137,10 @@ def _values(name: str, given: Any) -> Array:
         raise ValueError(message(name, "values of several shapes", "a list of numbers")) from error
     if values.ndim == 0:
         raise TypeError(message(name, repr(given), "a list of values", f"For a single one give [{given!r}]."))
-    if not (np.issubdtype(values.dtype, np.number) or jnp.issubdtype(values.dtype, jnp.floating)):
-        got = "no values" if values.size == 0 else f"{values.dtype} values such as {values.flat[0]!r}"
-        raise TypeError(message(name, got, "numbers", remedy))
     if len(values) == 0:
         raise ValueError(message(name, "no values", "at least one"))
+    if not (jnp.issubdtype(values.dtype, jnp.number) or jnp.issubdtype(values.dtype, jnp.bool)):
+        raise TypeError(message(name, f"values such as {values.flat[0]!r}", "numbers", remedy))
     return jnp.asarray(given)
 
 

@@ -11,7 +11,7 @@ from fnn.errors import Interrupted, check_callable, check_choice, check_count, i
 from fnn.population.cells import Cells, Train, checked_cells
 from fnn.population.memory import free_bytes
 from fnn.population.pace import Pace
-from fnn.population.program import Form, Programs, is_key, outputs_of
+from fnn.population.program import Form, Programs, cell_of, is_key, outputs_of
 from fnn.population.results import Results
 from fnn.train.progress import Bar, Reporter, reporter_for
 from fnn.typing import Key
@@ -74,19 +74,20 @@ def sweep(
     if chunk is not None:
         check_count("chunk", chunk)
     cells = checked_cells(hparams, keys)
-    outputs = outputs_of(train, cells)
+    cell = cell_of(train, cells)
+    outputs = outputs_of(cell, train, cells)
     reporter = reporter_for(progress)
     if isinstance(reporter, Bar):
         reporter = Bar("network", "networks")
-    return _Sweep(train, cells, outputs, reporter).result(mode, chunk)
+    return _Sweep(cell, cells, outputs, reporter).result(mode, chunk)
 
 
 class _Sweep:
     """The results so far, and the loop that fills them."""
 
-    def __init__(self, train: Train, cells: Cells, outputs: Any, reporter: Reporter):
+    def __init__(self, cell: Any, cells: Cells, outputs: Any, reporter: Reporter):
         self._cells, self._outputs, self._reporter = cells, outputs, reporter
-        self._programs = Programs(train, cells)
+        self._programs = Programs(cell, cells)
         self._count = int(np.prod(cells.shape))
         self._parts: list[Any] = []
         self._done = 0
@@ -110,14 +111,15 @@ class _Sweep:
             self._wave(form)
 
     def _measured(self, chunk: int | None) -> None:
-        share = free_bytes() // (2 * self._programs.at_once)
-        pace = Pace(self._count, self._programs.lanes, chunk, lambda form: self._programs.bytes_of(form) < share)
+        programs = self._programs
+        # What is free on the device is for all calls at once, and half of it stays free.
+        share = free_bytes() // (2 * programs.at_once)
+        pace = Pace(self._count, programs.lanes, chunk, lambda form: programs.bytes_of(programs.whole(form)) < share)
         while self._done < self._count:
-            form = self._programs.whole(pace.next(self._done))
-            compiled, before = self._programs.compile_seconds, self._done
-            self._programs.compiled(form)
+            compiled, before = programs.compile_seconds, self._done
+            form = programs.whole(pace.next(self._done))
             seconds = self._wave(form)
-            pace.tell(form, self._done - before, seconds, self._programs.compile_seconds - compiled)
+            pace.tell(form, self._done - before, seconds, programs.compile_seconds - compiled)
 
     def _wave(self, form: Form) -> float:
         """One call of the program, or several at the same time."""
