@@ -29,6 +29,8 @@ NEVER_TRACED = {
     ("data.digits", "test_share"): "sets the shapes of the parts",
     ("fit", "l2"): "fit is the host's side, never traced; it hands the number to supervised",
     ("fit", "l1"): "as l2",
+    ("population.grid", "axes"): "the values themselves, which are laid out",
+    ("population.choice", "values"): "the values themselves, which are drawn from",
     ("fit", "clip_norm"): "as l2; to make_step",
 }
 
@@ -152,6 +154,7 @@ CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
     ("nn.standardize", "stddev"): (_standardized, SHARES),
     ("nn.cnn", "dropout"): (_cnn, SHARES),
     ("nn.keep_units", "count"): (lambda **n: fnn.nn.keep_units(**n).apply({}, {}, X)[0], (1.0, 2.0)),
+    ("nn.mlp", "active"): (lambda active: fnn.nn.mlp([4, 3], active=[active]).init(KEY, X)[0], (1.0, 2.0)),
     ("nn.mlp", "dropout"): (lambda **n: _dropped(_mlp, **n), SHARES),
     ("optim.sgd", "learning_rate"): (_three_updates("sgd"), RATES),
     ("optim.momentum", "learning_rate"): (_three_updates("momentum"), RATES),
@@ -210,8 +213,9 @@ def test_a_float_has_a_derivative(case: tuple[str, str]) -> None:
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(use(**{case[1]: value})))
 
     slope, h = jax.grad(total)(values[1]), 1e-2
-    # The masks of dropout jump with the rate; only their scale has a derivative. So do choices with their chance.
-    if "dropout" in case[0] or case[1] in ("dropout", "chance"):
+    # The masks of dropout jump with the rate; only their scale has a derivative. So do choices with their chance,
+    # and units with their number.
+    if "dropout" in case[0] or case[1] in ("dropout", "chance", "count"):
         assert bool(jnp.isfinite(slope))
     else:
         finite = (total(values[1] + h) - total(values[1] - h)) / (2 * h)

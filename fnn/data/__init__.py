@@ -7,6 +7,7 @@ from fnn.data.digits import digits
 from fnn.data.idx import mnist
 from fnn.data.image_folder import class_names, image_folder
 from fnn.data.images import read_images
+from fnn.data.shuffle import permutation
 from fnn.data.split import split
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "epoch_order",
     "image_folder",
     "mnist",
+    "permutation",
     "read_images",
     "split",
     "steps_per_epoch",

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-import jax
 import jax.numpy as jnp
 
 from fnn import keys
 from fnn.data.dataset import Dataset, WeightedBatch, check_dataset
+from fnn.data.shuffle import permutation
 from fnn.errors import check_count, check_key, message
 from fnn.typing import Array, Key
 
@@ -50,7 +50,7 @@ def epoch_order(key: Key, epoch: Array | int, examples: int, batch_size: int) ->
     """
     check_key("key", key)
     steps = steps_per_epoch(examples, batch_size)
-    order = jax.random.permutation(keys.for_epoch(key, epoch), examples)
+    order = permutation(keys.for_epoch(key, epoch), examples)
     filled = jnp.concatenate([order, order[: steps * batch_size - examples]])
     counts = jnp.arange(steps * batch_size) < examples
     return filled.reshape(steps, batch_size), counts.astype(jnp.float32).reshape(steps, batch_size)
