@@ -25,6 +25,7 @@ FLOORS = [
     {"optim", "nn"},
     {"train"},
     {"interop"},
+    {"population"},
     {"laws"},
     {"plot"},
     {"__main__"},
