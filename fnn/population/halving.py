@@ -116,7 +116,8 @@ def successive_halving(
         if n < eta**s:
             remedy = "The last rung has at least one: stack more, or take fewer rungs."
             raise ValueError(message("states", f"{n} members", f"at least {eta**s} for {s + 1} rungs", remedy))
-        members, best, done, record = jnp.arange(n), None, 0, []
+        members, done, record = jnp.arange(n), 0, []
+        best: Any = None
         for i in range(s + 1):
             until = epochs // eta ** (s - i)
             states, members = jax.tree.map(lambda a, k=n // eta**i: a[:k], (states, members))
@@ -125,8 +126,7 @@ def successive_halving(
             states, members, scores = take((states, members, scores), order)
             record.append(Rung(jnp.asarray(until, jnp.int32), members, scores))
             best, done = _better(best, take((states, scores, members), 0)), until
-        assert best is not None
-        return Halved(states, *best, tuple(record))
+        return Halved(states, best[0], best[1], best[2], tuple(record))
 
     return search
 
@@ -177,15 +177,15 @@ def hyperband(
 
     def search(key: Key) -> Hyperbanded:
         check_key("key", key)
-        best, brackets = None, []
+        best: Any = None
+        brackets = []
         for s in range(most, -1, -1):
             n = -(-(most + 1) * eta**s // (s + 1))
             states = jax.vmap(sample)(jax.random.split(jax.random.fold_in(key, s), n))
             halved = successive_halving(run, score, epochs=epochs, eta=eta, rungs=s + 1)(states)
             best = _better(best, (halved.best, halved.best_score))
             brackets.append(halved)
-        assert best is not None
-        return Hyperbanded(*best, tuple(brackets))
+        return Hyperbanded(best[0], best[1], tuple(brackets))
 
     return search
 

@@ -35,13 +35,13 @@ def take(states: Any, members: int | ArrayLike) -> Any:
         {'w': Array([2.], dtype=float32)}
     """
     n = count("states", states)
-    members = np.asarray(members) if isinstance(members, int | list | tuple) else members
-    check_array("members", members)
-    if not jnp.issubdtype(members.dtype, jnp.integer):
+    chosen: Any = np.asarray(members) if isinstance(members, int) else members
+    check_array("members", chosen)
+    if not jnp.issubdtype(chosen.dtype, jnp.integer):
         remedy = "Of a mask give its indices: jnp.flatnonzero(mask)."
-        raise TypeError(message("members", f"dtype {members.dtype}", "integer indices", remedy))
-    check_values("members", members, lambda known: (known >= -n) & (known < n), f"indices of the {n} members")
-    return jax.tree.map(lambda a: jnp.asarray(a)[members], states)
+        raise TypeError(message("members", f"dtype {chosen.dtype}", "integer indices", remedy))
+    check_values("members", chosen, lambda known: (known >= -n) & (known < n), f"indices of the {n} members")
+    return jax.tree.map(lambda a: jnp.asarray(a)[chosen], states)
 
 
 def ranked(scores: ArrayLike) -> Array:
