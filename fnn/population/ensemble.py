@@ -162,8 +162,9 @@ def uncertainty(probabilities: ArrayLike) -> Uncertainty:
     """
     p = _of_members(probabilities)
     aleatoric = jnp.mean(jnp.sum(entr(p), axis=-1), axis=0)
-    # Each term x log(x / y) - x + y is at least 0, and the rests add up to nothing.
-    epistemic = jnp.mean(jnp.sum(kl_div(p, jnp.mean(p, axis=0)), axis=-1), axis=0)
+    # Each term x log(x / y) - x + y is at least 0 but for rounding, and the rests add up to nothing.
+    terms = jnp.maximum(kl_div(p, jnp.mean(p, axis=0)), 0)
+    epistemic = jnp.mean(jnp.sum(terms, axis=-1), axis=0)
     return Uncertainty(aleatoric + epistemic, aleatoric, epistemic)
 
 

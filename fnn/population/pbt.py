@@ -9,7 +9,16 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from fnn import keys
-from fnn.errors import check_callable, check_count, check_key, check_scalar, check_shape, check_values, message
+from fnn.errors import (
+    check_callable,
+    check_count,
+    check_key,
+    check_scalar,
+    check_shape,
+    check_values,
+    is_traced,
+    message,
+)
 from fnn.optim import hyperparams_of, replace_hyperparams
 from fnn.population.members import count, ranked, take
 from fnn.train.state import TrainState, check_state
@@ -200,6 +209,8 @@ def _check_choices(share: Any, factors: Any, bounds: Any, states: TrainState) ->
             raise ValueError(message(f"bounds['{name}']", pair, "a pair (low, high)"))
         for side, number in zip(("low", "high"), pair, strict=True):
             check_scalar(f"bounds['{name}'], {side}", number)
+        if not is_traced(pair) and pair[0] > pair[1]:
+            raise ValueError(message(f"bounds['{name}']", tuple(pair), "low <= high"))
 
 
 def _names(known: Mapping[str, Any]) -> str:
