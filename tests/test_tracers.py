@@ -126,14 +126,19 @@ def _cnn(**number: Any) -> Any:
     return net.apply(params, state, images, train=True, key=KEY)[0]
 
 
-def _turned(number: Callable[[Any], dict[str, Any]]) -> Callable[..., Any]:
+def _turned(number: Callable[[Any], dict[str, Any]], *, program: bool = False) -> Callable[..., Any]:
     tx = fnn.optim.with_hyperparams(fnn.optim.sgd, learning_rate=0.1)
     states = jax.vmap(lambda key: fnn.train.init_state(key, NET, tx, X))(jax.random.split(KEY, 10))
-    scores = jnp.linspace(0.0, 1.0, 10)
+
+    def score(state: Any) -> Any:
+        return jnp.sum(state.params["dense_0"]["w"])
 
     def use(**given: Any) -> Any:
         numbers = {"bounds": {"learning_rate": (0.0, 1.0)}} | number(*given.values())
-        turned, _ = fnn.population.exploit_and_explore(KEY, states, scores, **numbers)
+        if program:
+            evolve = fnn.population.population_based_training(lambda s: (s, None), score, rounds=2, **numbers)
+            return evolve(KEY, states).hyperparams
+        turned, _ = fnn.population.exploit_and_explore(KEY, states, jax.vmap(score)(states), **numbers)
         return fnn.optim.hyperparams_of(turned.opt_state)
 
     return use
@@ -184,13 +189,17 @@ CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
     ("optim.adam", "eps"): (_three_updates("adam"), RATES),
     ("optim.adam", "weight_decay"): (_three_updates("adam"), RATES),
     ("optim.with_average", "decay"): (_averaged, SHARES),
-    ("population.exploit_and_explore", "share"): (_turned(lambda n: {"share": n}), RATES),
-    ("population.exploit_and_explore", "factors"): (_turned(lambda n: {"factors": (n, n)}), SHARES),
-    ("population.exploit_and_explore", "bounds"): (_turned(lambda n: {"bounds": {"learning_rate": (n, 1.0)}}), SHARES),
     ("train.supervised", "l2"): (_objective, RATES),
     ("train.supervised", "l1"): (_objective, RATES),
     ("train.make_step", "clip_norm"): (_one_step, (0.01, 0.1)),
 }
+for name, case in {
+    "share": (lambda n: {"share": n}, RATES),
+    "factors": (lambda n: {"factors": (n, n)}, SHARES),
+    "bounds": (lambda n: {"bounds": {"learning_rate": (n, 1.0)}}, SHARES),
+}.items():
+    CASES["population.exploit_and_explore", name] = _turned(case[0]), case[1]
+    CASES["population.population_based_training", name] = _turned(case[0], program=True), case[1]
 
 
 def test_every_float_has_its_case() -> None:

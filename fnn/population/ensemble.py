@@ -75,11 +75,11 @@ def ensemble(net: Any, members: int) -> Layer:
             raise ValueError(message("params", f"{given} members", f"{members}, as the ensemble has"))
         noise = None if key is None else jax.random.split(key, members)
 
-        def one(params: Params, state: State, noise: Key | None) -> tuple[Array, State]:
-            return net.apply(params, state, x, train=train, key=noise)
+        def one(params: Params, state: State, noise: Key | None) -> tuple[Array, Array, State]:
+            outputs, state = net.apply(params, state, x, train=train, key=noise)
+            return outputs, jax.nn.log_softmax(class_outputs("outputs of net", outputs)), state
 
-        outputs, state = jax.vmap(one)(params, state, noise)
-        logs = jax.nn.log_softmax(class_outputs("outputs", outputs))
+        outputs, logs, state = jax.vmap(one)(params, state, noise)
         mean = jax.nn.logsumexp(logs, axis=0) - jnp.log(jnp.asarray(members, logs.dtype))
         return mean.astype(outputs.dtype), state
 
@@ -107,8 +107,12 @@ def member_probabilities(net: Any, states: TrainState, x: Array) -> Array:
     check_network(net)
     check_state(states)
     count("states", states)
-    outputs = jax.vmap(lambda state: net.apply(state.params, state.model_state, x, train=False)[0])(states)
-    return jax.nn.softmax(class_outputs("outputs", outputs))
+
+    def one(state: TrainState) -> Array:
+        outputs, _ = net.apply(state.params, state.model_state, x, train=False)
+        return jax.nn.softmax(class_outputs("outputs of net", outputs))
+
+    return jax.vmap(one)(states)
 
 
 def disagreement(probabilities: ArrayLike) -> Array:
@@ -170,7 +174,8 @@ def uncertainty(probabilities: ArrayLike) -> Uncertainty:
 
 def _of_members(probabilities: Any) -> Array:
     check_floating("probabilities", probabilities)
-    if np.ndim(probabilities) < 3:
-        got, expected = f"shape {np.shape(probabilities)}", "shape (members, n, ..., classes)"
+    if np.ndim(probabilities) < 3 or np.shape(probabilities)[-1] < 2:
+        got, expected = f"shape {np.shape(probabilities)}", "shape (members, n, ..., classes), at least 2 classes"
         raise ValueError(message("probabilities", got, expected, "Such as fnn.population.member_probabilities gives."))
-    return class_outputs("probabilities", probabilities)
+    p = jnp.asarray(probabilities)
+    return p.astype(jnp.promote_types(p.dtype, jnp.float32))

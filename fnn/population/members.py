@@ -5,14 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from fnn.errors import check_array, check_floating, check_values, message
 from fnn.tree import named_leaves
 from fnn.typing import Array
 
 
-def take(states: Any, members: int | ArrayLike) -> Any:
+def take(states: Any, members: int | Array) -> Any:
     """Some members of a population, in the order of their indices; of one index, that member alone.
 
     Args:
@@ -44,7 +43,7 @@ def take(states: Any, members: int | ArrayLike) -> Any:
     return jax.tree.map(lambda a: jnp.asarray(a)[chosen], states)
 
 
-def ranked(scores: ArrayLike) -> Array:
+def ranked(scores: Array) -> Array:
     """The members from best to worst: the highest score first, NaN last; of equal scores the lower index first.
 
     Args:

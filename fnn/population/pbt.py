@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.typing import ArrayLike
 
 from fnn import keys
 from fnn.errors import (
@@ -46,7 +44,7 @@ class Evolved(NamedTuple):
 def exploit_and_explore(
     key: Key,
     states: TrainState,
-    scores: ArrayLike,
+    scores: Array,
     *,
     bounds: Bounds,
     share: Scalar = 0.2,
@@ -94,7 +92,8 @@ def exploit_and_explore(
     n = count("states", states)
     if n < 2:
         raise ValueError(message("states", "one member", "at least 2", "One alone has nobody to copy."))
-    _check_choices(share, factors, bounds, states)
+    _check_numbers(share, factors)
+    _check_bounds(bounds, hyperparams_of(states.opt_state))
     check_shape("scores", jnp.asarray(scores), (n,), "One score a member.")
     key_parent, key_factor = jax.random.split(key)
     parents = _parents(key_parent, jnp.asarray(scores), share)
@@ -151,6 +150,7 @@ def population_based_training(
     check_callable("run", run, "a function from a state to (state, history)", "Such as fnn.train.run(step, data, ...).")
     check_callable("score", score, "a function of one member's state")
     check_count("rounds", rounds)
+    _check_numbers(share, factors)
 
     def evolve(key: Key, states: TrainState) -> Evolved:
         check_key("key", key)
@@ -189,22 +189,25 @@ def _parents(key: Key, scores: Array, share: Scalar) -> Array:
     return jnp.where(place >= n - k, drawn, jnp.arange(n, dtype=jnp.int32))
 
 
-def _check_choices(share: Any, factors: Any, bounds: Any, states: TrainState) -> None:
+def _check_numbers(share: Any, factors: Any) -> None:
     remedy = "It is the share of members that copy: 0.2 lets the worst fifth copy the best fifth."
     check_scalar("share", share, 0, open_low=True, remedy=remedy)
     check_values("share", share, lambda known: known <= 0.5, "a number in (0, 0.5]", remedy)
-    if isinstance(factors, str) or np.ndim(factors) != 1 or not len(factors):
-        raise ValueError(message("factors", factors, "at least one factor", "Such as (0.8, 1.2)."))
+    if not isinstance(factors, tuple | list) or not factors:
+        raise TypeError(message("factors", factors, "a tuple of at least one factor", "Such as (0.8, 1.2)."))
     for position, factor in enumerate(factors):
         check_scalar(f"factors[{position}]", factor, 0, open_low=True)
+
+
+def _check_bounds(bounds: Any, known: Mapping[str, Any]) -> None:
     if not isinstance(bounds, Mapping) or not bounds:
         remedy = 'Such as {"learning_rate": (1e-5, 1.0)}.'
         raise TypeError(message("bounds", bounds, "a mapping from names to (low, high), at least one", remedy))
-    known = hyperparams_of(states.opt_state)
     for name, pair in bounds.items():
         if name not in known:
             remedy = f"Make the optimizer with fnn.optim.with_hyperparams(factory, {name}=...)."
-            raise ValueError(message("bounds", repr(name), f"a hyperparameter in the state ({_names(known)})", remedy))
+            expected = f"a hyperparameter that the optimizer's state holds ({', '.join(known) or 'none'})"
+            raise ValueError(message("bounds", repr(name), expected, remedy))
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise ValueError(message(f"bounds['{name}']", pair, "a pair (low, high)"))
         for side, number in zip(("low", "high"), pair, strict=True):
@@ -212,6 +215,3 @@ def _check_choices(share: Any, factors: Any, bounds: Any, states: TrainState) ->
         if not is_traced(pair) and pair[0] > pair[1]:
             raise ValueError(message(f"bounds['{name}']", tuple(pair), "low <= high"))
 
-
-def _names(known: Mapping[str, Any]) -> str:
-    return ", ".join(known) or "it holds none"

@@ -156,7 +156,7 @@ def test_the_program_is_the_loop() -> None:
         ({"scores": jnp.ones(N, int)}, TypeError, r"^scores: got dtype int32"),
         ({"share": 0.0}, ValueError, r"^share: got 0\.0, expected a finite number > 0\. It is the share"),
         ({"share": 0.6}, ValueError, r"^share: got 0\.6.*expected a number in \(0, 0\.5\]"),
-        ({"factors": ()}, ValueError, r"^factors: got \(\), expected at least one factor"),
+        ({"factors": ()}, TypeError, r"^factors: got \(\), expected a tuple of at least one factor"),
         ({"factors": (0.8, -1.2)}, ValueError, r"^factors\[1\]: got -1\.2, expected a finite number > 0"),
         ({"bounds": None}, TypeError, r"^bounds: got None, expected a mapping from names to \(low, high\)"),
         ({"bounds": {}}, TypeError, r"^bounds: got \{\}, expected a mapping"),
@@ -186,6 +186,8 @@ def test_wrong_programs() -> None:
         make(RUN, 1, rounds=2, bounds=BOUNDS)
     with pytest.raises(ValueError, match=r"^rounds: got 0"):
         make(RUN, score, rounds=0, bounds=BOUNDS)
+    with pytest.raises(ValueError, match=r"^share: got -0\.1"):
+        make(RUN, score, rounds=2, bounds=BOUNDS, share=-0.1)
     with pytest.raises(ValueError, match=r"^result of score: got shape \(10, 2\), expected shape \(10,\)"):
         make(lambda state: (state, None), lambda state: jnp.ones(2), rounds=2, bounds=BOUNDS)(
             jax.random.key(0), POPULATION
