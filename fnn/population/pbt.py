@@ -214,4 +214,3 @@ def _check_bounds(bounds: Any, known: Mapping[str, Any]) -> None:
             check_scalar(f"bounds['{name}'], {side}", number)
         if not is_traced(pair) and pair[0] > pair[1]:
             raise ValueError(message(f"bounds['{name}']", tuple(pair), "low <= high"))
-
