@@ -134,7 +134,7 @@ def _turned(number: Callable[[Any], dict[str, Any]], *, program: bool = False) -
         return jnp.sum(state.params["dense_0"]["w"])
 
     def use(**given: Any) -> Any:
-        numbers = {"bounds": {"learning_rate": (0.0, 1.0)}} | number(*given.values())
+        numbers: dict[str, Any] = {"bounds": {"learning_rate": (0.0, 1.0)}} | number(*given.values())
         if program:
             evolve = fnn.population.population_based_training(lambda s: (s, None), score, rounds=2, **numbers)
             return evolve(KEY, states).hyperparams

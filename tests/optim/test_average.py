@@ -71,7 +71,8 @@ def test_equal_weights_are_the_limit_of_decay_one() -> None:
 
 def test_between_two_that_count_it_stays_bit_for_bit() -> None:
     tx: Any = with_average(fnn.optim.sgd(0.1), None, start=2, every=3)
-    w, state, seen = W, tx.init(W), []
+    w: Any = W
+    state, seen = tx.init(W), []
     for i in range(9):
         updates, state = tx.update(jax.tree.map(lambda g, i=i: g[i], GRADS), state, w)
         w = optax.apply_updates(w, updates)

@@ -32,8 +32,10 @@ DATA, HELD_OUT = examples(26), examples(10, 2)
 
 def trainer(**changes: Any) -> Any:
     settings: dict[str, Any] = {"batch_size": 8, "epochs": EPOCHS, "patience": PATIENCE, "metrics": METRICS} | changes
-    parts = [settings.pop(name, default) for name, default in (("step", STEP), ("net", NET), ("loss", LOSS))]
-    return until_stopped(*parts, settings.pop("data", DATA), settings.pop("validation", HELD_OUT), **settings)
+    return until_stopped(
+        settings.pop("step", STEP), settings.pop("net", NET), settings.pop("loss", LOSS),
+        settings.pop("data", DATA), settings.pop("validation", HELD_OUT), **settings,
+    )  # fmt: skip
 
 
 def begin(key: Any, net: Any = NET) -> fnn.train.TrainState:

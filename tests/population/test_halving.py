@@ -4,7 +4,6 @@ import functools
 import math
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,32 +98,37 @@ def table(*rows: list[float]) -> Any:
     return {"table": jnp.array(rows), "epoch": jnp.zeros(len(rows), jnp.int32)}
 
 
+def counted(*rows: list[float], **settings: Any) -> Any:
+    """Successive halving of such a table."""
+    return successive_halving(count_on, counting, **{"eta": 2, **settings})(table(*rows))
+
+
 def count_on(epochs: int) -> Any:
     return lambda state: ({**state, "epoch": state["epoch"] + epochs}, None)
 
 
 def test_ties_nan_and_the_best_that_was_dropped() -> None:
     nan = math.nan
-    states = table([0.5, 9.0], [nan, 9.0], [0.5, 0.1], [0.7, nan], [-math.inf, 9.0], [nan, 9.0])
-    halved = successive_halving(count_on, counting, epochs=2, eta=2, rungs=2)(states)
+    rows = [0.5, 9.0], [nan, 9.0], [0.5, 0.1], [0.7, nan], [-math.inf, 9.0], [nan, 9.0]
+    halved = counted(*rows, epochs=2, rungs=2)
     assert list(map(int, halved.rungs[0].members)) == [3, 0, 2, 4, 1, 5]
-    # Three of six go on; the best one so far is NaN by then.
+    # Three of six go on; the best one of before is NaN by then.
     assert list(map(int, halved.rungs[1].members)) == [0, 2, 3]
     assert (float(halved.best_score), int(halved.best_member)) == (9.0, 0)
-    worse = successive_halving(count_on, counting, epochs=2, eta=2)(table([0.9, 0.2], [0.1, 0.3]))
+    worse = counted([0.9, 0.2], [0.1, 0.3], epochs=2)
     assert float(worse.best_score) == pytest.approx(0.9)
     assert int(worse.best["epoch"]) == 1
-    all_nan = successive_halving(count_on, counting, epochs=2, eta=2)(table([nan, 0.2], [nan, 0.3]))
+    all_nan = counted([nan, 0.2], [nan, 0.3], epochs=2)
     assert float(all_nan.best_score) == pytest.approx(0.2)
 
 
 def test_how_many_rungs_there_are() -> None:
-    states = table(*[[0.1 * i] * 81 for i in range(10)])
+    rows = [[0.1 * i] * 81 for i in range(10)]
     for epochs, eta, rungs in ((81, 3, [9, 27, 81]), (80, 3, [8, 26, 80]), (2, 3, [2]), (20, 10, [2, 20])):
-        halved = successive_halving(count_on, counting, epochs=epochs, eta=eta)(states)
+        halved = counted(*rows, epochs=epochs, eta=eta)
         assert [int(rung.epochs) for rung in halved.rungs] == rungs
         assert [len(rung.members) for rung in halved.rungs] == [10 // eta**i for i in range(len(rungs))]
-    chex.assert_trees_all_equal(halved.states["table"][0], states["table"][9])
+        np.testing.assert_allclose(halved.states["table"][0], rows[9], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

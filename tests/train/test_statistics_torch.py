@@ -29,6 +29,7 @@ def test_stochastic_weight_averaging() -> None:
                 layer.weight.copy_(torch.tensor(np.array(params[name]["w"]).T))
                 layer.bias.copy_(torch.tensor(np.array(params[name]["b"])))
 
+    updates: Any
     average, params, opt_state = None, state.params, state.opt_state
     for t in range(1, 8):
         updates, opt_state = tx.update(jax.tree.map(lambda w, t=t: jnp.sin(w + t), params), opt_state, params)
