@@ -102,13 +102,7 @@ def hyperparams_of(opt_state: OptState) -> dict[str, Array]:
         >>> hyperparams_of(tx.init(jnp.zeros(2)))
         {'learning_rate': Array(0.5, dtype=float32)}
     """
-    found: dict[str, Array] = {}
-    for node in jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, HyperparamsState)):
-        if isinstance(node, HyperparamsState):
-            for name, value in (node.hyperparams | hyperparams_of(node.inner)).items():
-                again = sum(known.rstrip("0123456789").rstrip("_") == name for known in found)
-                found[f"{name}_{again}" if again else name] = value
-    return found
+    return _named(opt_state)
 
 
 def replace_hyperparams(opt_state: OptState, hyperparams: Mapping[str, Any]) -> OptState:
@@ -136,16 +130,26 @@ def replace_hyperparams(opt_state: OptState, hyperparams: Mapping[str, Any]) -> 
             )
         if np.shape(value) != np.shape(known[name]):
             raise ValueError(message(name, f"shape {np.shape(value)}", f"shape {np.shape(known[name])}"))
-    # Places are counted in one fixed order, and hyperparams_of tells the name of each.
-    places = itertools.count()
-    names = {place: name for name, place in hyperparams_of(_each_number(opt_state, lambda _: next(places))).items()}
+    # The numbers are counted in one fixed order, and the count in their place tells the name of each.
+    counted = itertools.count()
+    names = {place: name for name, place in _named(_each_number(opt_state, lambda _: next(counted))).items()}
     places = itertools.count()
 
     def new(old: Array) -> Array:
-        name = names.get(next(places))
-        return old if name not in hyperparams else jnp.asarray(hyperparams[name], old.dtype)
+        value = hyperparams.get(names.get(next(places), ""))
+        return old if value is None else jnp.asarray(value, old.dtype)
 
     return _each_number(opt_state, new)
+
+
+def _named(opt_state: OptState) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for node in jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, HyperparamsState)):
+        if isinstance(node, HyperparamsState):
+            for name, value in (node.hyperparams | _named(node.inner)).items():
+                again = sum(known.rstrip("0123456789").rstrip("_") == name for known in found)
+                found[f"{name}_{again}" if again else name] = value
+    return found
 
 
 def _each_number(opt_state: OptState, change: Callable[[Any], Any]) -> OptState:
