@@ -128,6 +128,24 @@ def _cnn(**number: Any) -> Any:
     return net.apply(params, state, images, train=True, key=KEY)[0]
 
 
+def _turned(number: Callable[[Any], dict[str, Any]], *, program: bool = False) -> Callable[..., Any]:
+    tx = fnn.optim.with_hyperparams(fnn.optim.sgd, learning_rate=0.1)
+    states = jax.vmap(lambda key: fnn.train.init_state(key, NET, tx, X))(jax.random.split(KEY, 10))
+
+    def score(state: Any) -> Any:
+        return jnp.sum(state.params["dense_0"]["w"])
+
+    def use(**given: Any) -> Any:
+        numbers: dict[str, Any] = {"bounds": {"learning_rate": (0.0, 1.0)}} | number(*given.values())
+        if program:
+            evolve = fnn.population.population_based_training(lambda s: (s, None), score, rounds=2, **numbers)
+            return evolve(KEY, states).hyperparams
+        turned, _ = fnn.population.exploit_and_explore(KEY, states, jax.vmap(score)(states), **numbers)
+        return fnn.optim.hyperparams_of(turned.opt_state)
+
+    return use
+
+
 RATES = (0.1, 0.3)
 SHARES = (0.5, 0.75)
 CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
@@ -183,6 +201,13 @@ CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
     ("train.supervised", "l1"): (_objective, RATES),
     ("train.make_step", "clip_norm"): (_one_step, (0.01, 0.1)),
 }
+for name, case in {
+    "share": (lambda n: {"share": n}, RATES),
+    "factors": (lambda n: {"factors": (n, n)}, SHARES),
+    "bounds": (lambda n: {"bounds": {"learning_rate": (n, 1.0)}}, SHARES),
+}.items():
+    CASES["population.exploit_and_explore", name] = _turned(case[0]), case[1]
+    CASES["population.population_based_training", name] = _turned(case[0], program=True), case[1]
 
 
 def test_every_float_has_its_case() -> None:

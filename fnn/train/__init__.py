@@ -5,6 +5,7 @@ from fnn.train.fit import FitResult
 from fnn.train.progress import Bar, Reporter
 from fnn.train.run import run
 from fnn.train.state import TrainState, init_state
+from fnn.train.statistics import refresh_statistics
 from fnn.train.step import Step, make_step
 from fnn.train.supervised import supervised, takes_weights
 
@@ -17,6 +18,7 @@ __all__ = [
     "init_state",
     "make_eval",
     "make_step",
+    "refresh_statistics",
     "run",
     "supervised",
     "takes_weights",

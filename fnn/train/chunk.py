@@ -161,7 +161,12 @@ def _counted(carry: Carry, state: TrainState, terms: Metrics) -> Carry:
 
 def _recorded(carry: Carry, row: Metrics, plan: Plan, patience: int | None) -> Carry:
     epoch = carry.state.step // plan.steps - 1
-    history = {name: values.at[epoch].set(row[name].astype(values.dtype)) for name, values in carry.history.items()}
+
+    def entered(values: Array, value: Array) -> Array:
+        # The modulus is for a run that goes on from a later epoch than the first.
+        return values.at[epoch % len(values)].set(value.astype(values.dtype))
+
+    history = {name: entered(values, row[name]) for name, values in carry.history.items()}
     carry = carry._replace(sums=jax.tree.map(jnp.zeros_like, carry.sums), history=history)
     if carry.best is None:
         return carry
