@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fnn import keys
 from fnn.data.dataset import Dataset, WeightedBatch, check_dataset
@@ -54,6 +55,20 @@ def epoch_order(key: Key, epoch: Array | int, examples: int, batch_size: int) ->
     filled = jnp.concatenate([order, order[: steps * batch_size - examples]])
     counts = jnp.arange(steps * batch_size) < examples
     return filled.reshape(steps, batch_size), counts.astype(jnp.float32).reshape(steps, batch_size)
+
+
+_order = jax.jit(epoch_order, static_argnames=("examples", "batch_size"))
+
+
+def host_order(key: Key, epoch: int, examples: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """`epoch_order` as NumPy arrays, for loops on the host.
+
+    Example:
+        >>> host_order(jax.random.key(0), 0, examples=5, batch_size=2)[1].tolist()
+        [[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]
+    """
+    indices, weight = _order(key, epoch, examples=examples, batch_size=batch_size)
+    return np.asarray(indices), np.asarray(weight)
 
 
 def take(data: Dataset, indices: Array, weight: Array | None = None) -> Dataset | WeightedBatch:
