@@ -84,7 +84,7 @@ def read_ahead(
     """
     grain = grain_or_refuse()
     batches = _Batches(rows, batch_size, key, steps, fill)
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
+    options = grain.ReadOptions(num_threads=min(threads, ahead), prefetch_buffer_size=ahead)
 
     def generate() -> Generator[Batch, None, None]:
         iterator = iter(grain.MapDataset.source(batches).to_iter_dataset(options))
