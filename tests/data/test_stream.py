@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import fnn
 from fnn.data import Dataset, Source, WeightedBatch, batches, epoch_order, stream
 from fnn.train import TrainState, run
 
