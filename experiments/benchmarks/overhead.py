@@ -198,7 +198,7 @@ class Fit(Contestant, fnn.train.Bar):
         self._thread.join()
 
 
-def by_hand(task: Task) -> Contestant:
+def by_hand(task: Task) -> Pure:
     """A scan over epochs of a scan over batches, as anybody writes it."""
     step = step_of(task)
 
@@ -214,12 +214,12 @@ def by_hand(task: Task) -> Contestant:
     return Pure(task, lambda state: jax.lax.scan(epoch, state, jnp.arange(task.turn)))
 
 
-def by_run(task: Task) -> Contestant:
+def by_run(task: Task) -> Pure:
     """`run` as one program."""
     return Pure(task, fnn.train.run(step_of(task), task.data, batch_size=task.batch, epochs=task.turn))
 
 
-def validation_alone(task: Task) -> Contestant:
+def validation_alone(task: Task) -> Pure:
     """As many validations as a fit makes in so many epochs, as one program."""
     evaluate = fnn.train.make_eval(task.net, {"loss": LOSS, **METRICS})
 

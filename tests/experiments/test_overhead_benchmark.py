@@ -30,7 +30,7 @@ def test_all_tasks_have_full_batches() -> None:
         assert task.per_epoch * task.batch == len(task.data.x)
 
 
-def test_the_scan_by_hand_takes_the_steps_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scan_by_hand_takes_the_steps_of_a_run() -> None:
     task = overhead.made("digits", 1, 1)
     by_hand, by_run = (make(task).program(overhead.first(task)) for make in (overhead.by_hand, overhead.by_run))
     for state, history in (by_hand, by_run):
