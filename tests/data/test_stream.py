@@ -150,8 +150,10 @@ def raising(error: Exception) -> Callable[[], Any]:
     ],
 )
 def test_a_bad_example_is_named(fault: Callable[[], Any], error: type[Exception], match: str) -> None:
-    with pytest.raises(error, match=match):
+    with pytest.raises(error, match=match) as caught:
         list(stream(Faulty(fault), 2, key=KEY, stop=4))
+    # The traceback holds on to the reader, as a debugger would.
+    assert caught.tb is not None
     assert no_readers()
 
 
