@@ -261,6 +261,7 @@ class Row(NamedTuple):
 def measured(task: Task, turns: int) -> dict[str, Row]:
     """A row for each contestant, those of a group taking turns."""
     rows = {}
+    first(task)  # what JAX compiles for it once is no contestant's
     for group in GROUPS:
         contestants = {name: make(task) for name, make in group.items()}
         for _ in range(turns + GROWING):

@@ -136,22 +136,19 @@ def test_two_halves_equal_the_whole_bit_for_bit(how: dict[str, Any]) -> None:
     chex.assert_trees_all_equal(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), early, late), history)
 
 
-@pytest.mark.parametrize("how", [{"executor": "chunks", "chunk": 3}, {"executor": "host"}], ids=str)
-@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("executor", "streamed"), [("chunks", False), ("host", False), ("host", True)], ids=["chunks", "host", "streamed"]
+)
 @pytest.mark.parametrize(
     ("n", "weighted", "traces"), [(8, False, 1), (10, True, 1), (10, False, 2)], ids=["full", "filled", "smaller"]
 )
-def test_one_trace_for_each_shape_of_batch(
-    n: int, weighted: bool, traces: int, streamed: bool, how: dict[str, Any]
-) -> None:
-    if streamed and how["executor"] == "chunks":
-        pytest.skip("only a host loop streams")
+def test_one_trace_for_each_shape_of_batch(n: int, weighted: bool, traces: int, executor: str, streamed: bool) -> None:
     chex.clear_trace_counter()
     step: Any = chex.assert_max_traces(averaging, n=traces)
     if weighted:
         step = fnn.train.takes_weights(step)
     data: Any = pairs(examples(n)) if streamed else examples(n)
-    train = run(step, data, batch_size=4, epochs=3, **how)
+    train = run(step, data, batch_size=4, epochs=3, executor=executor)
     state, _ = train(start())
     train(state)
 
