@@ -8,12 +8,15 @@ from fnn.data.idx import mnist
 from fnn.data.image_folder import class_names, image_folder
 from fnn.data.images import read_images
 from fnn.data.shuffle import permutation
+from fnn.data.source import Source
 from fnn.data.split import split
+from fnn.data.stream import stream
 
 __all__ = [
     "COFFEE_DRINKS",
     "COFFEE_INGREDIENTS",
     "Dataset",
+    "Source",
     "Splits",
     "WeightedBatch",
     "batches",
@@ -28,5 +31,6 @@ __all__ = [
     "read_images",
     "split",
     "steps_per_epoch",
+    "stream",
     "take",
 ]

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
 from fnn import keys
 from fnn.data.dataset import Dataset, WeightedBatch, check_dataset
@@ -56,7 +58,22 @@ def epoch_order(key: Key, epoch: Array | int, examples: int, batch_size: int) ->
     return filled.reshape(steps, batch_size), counts.astype(jnp.float32).reshape(steps, batch_size)
 
 
-def take(data: Dataset, indices: Array, weight: Array | None = None) -> Dataset | WeightedBatch:
+_order = jax.jit(epoch_order, static_argnames=("examples", "batch_size"))
+
+
+def host_order(key: Key, epoch: int, examples: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """`epoch_order` as NumPy arrays, for loops on the host.
+
+    Example:
+        >>> host_order(jax.random.key(0), 0, examples=5, batch_size=2)[1].tolist()
+        [[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]
+    """
+    check_key("key", key)
+    indices, weight = _order(key, epoch, examples=examples, batch_size=batch_size)
+    return np.asarray(indices), np.asarray(weight)
+
+
+def take(data: Dataset, indices: ArrayLike, weight: Array | None = None) -> Dataset | WeightedBatch:
     """The examples at these indices, as one batch; with weights, a weighted one.
 
     Example:
@@ -80,7 +97,7 @@ def batches(data: Dataset, batch_size: int, *, key: Key, epoch: int = 0) -> Iter
     data = check_dataset(data)
     check_count("epoch", epoch, minimum=0)
     examples = len(data.x)
-    indices, _ = epoch_order(key, epoch, examples, batch_size)
+    indices, _ = host_order(key, epoch, examples, batch_size)
     flat = indices.reshape(-1)[:examples]
     for start in range(0, examples, batch_size):
         batch = take(data, flat[start : start + batch_size])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from fnn.data import Dataset, check_dataset, steps_per_epoch, take
 from fnn.errors import check_callable, check_count, check_shape
 from fnn.train.chunk import first_carry, make_advance
-from fnn.train.run import Plan, check_epoch_start
+from fnn.train.plan import Plan, check_epoch_start
 from fnn.train.state import TrainState
 from fnn.train.step import Step
 from fnn.train.supervised import check_metrics, heeds_weights

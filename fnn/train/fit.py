@@ -13,8 +13,8 @@ from fnn.data import Dataset, check_dataset, steps_per_epoch
 from fnn.errors import Interrupted, NonFiniteError, check_count, is_traced, message
 from fnn.optim import hyperparams_of
 from fnn.train.chunk import Carry, first_carry, make_advance
+from fnn.train.plan import Plan, on_device
 from fnn.train.progress import Reporter, reporter_for
-from fnn.train.run import Plan
 from fnn.train.state import TrainState, init_state
 from fnn.train.step import make_step
 from fnn.train.supervised import check_metrics, supervised
@@ -110,8 +110,8 @@ def fit(
             raise ValueError(
                 message("patience", patience, "a validation set with it", "Give validation=..., or no patience.")
             )
-    data = _on_device(check_dataset(data))
-    validation = None if validation is None else _on_device(check_dataset(validation, "validation"))
+    data = on_device(check_dataset(data))
+    validation = None if validation is None else on_device(check_dataset(validation, "validation"))
     metrics = check_metrics(metrics)
     plan = Plan(len(data.x), batch_size, steps_per_epoch(len(data.x), batch_size), weighted=True)
     loss_fn = supervised(net, loss, metrics=metrics, l2=l2, l1=l1, augment=augment)
@@ -188,7 +188,3 @@ def _result(carry: Carry, plan: Plan) -> FitResult:
         f"error.result holds the history and {holds}.",
         result,
     )
-
-
-def _on_device(data: Dataset) -> Dataset:
-    return Dataset(jnp.asarray(data.x), jnp.asarray(data.y))
