@@ -57,6 +57,10 @@ class Results:
             raise KeyError(f"{name!r} is not among the results of train: {known}")
         return self.values[name]
 
+    def measure_name(self, by: str | None = None) -> str:
+        """The name of the result that counts."""
+        return self._named(by)[0]
+
     def measure(self, by: str | None = None) -> np.ndarray:
         """One number a cell, (h, k): of a history the last entry; NaN where a cell was not trained.
 
