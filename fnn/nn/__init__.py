@@ -9,6 +9,7 @@ from fnn.nn.layer import Layer, Shaped, check_layer, residual, sequential, state
 from fnn.nn.models import cnn, mlp, perceptron, resnet
 from fnn.nn.norm import group_norm, layer_norm, rms_norm
 from fnn.nn.pool import avg_pool, flatten, global_avg_pool, max_pool
+from fnn.nn.remat import remat
 from fnn.nn.standardize import standardize
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "max_pool",
     "mlp",
     "perceptron",
+    "remat",
     "residual",
     "resnet",
     "rms_norm",

@@ -10,7 +10,7 @@ import numpy as np
 from fnn.data import Dataset, epoch_order
 from fnn.errors import values_behind
 from fnn.train.evaluate import make_eval
-from fnn.train.run import Plan, on_batch
+from fnn.train.plan import Plan, on_batch
 from fnn.train.state import TrainState
 from fnn.train.step import Step
 from fnn.typing import Array, History, Metric, Metrics

@@ -13,8 +13,8 @@ from fnn.data import Dataset, check_dataset, steps_per_epoch
 from fnn.errors import Interrupted, NonFiniteError, check_count, is_traced, message
 from fnn.optim import hyperparams_of
 from fnn.train.chunk import Carry, first_carry, make_advance
+from fnn.train.plan import Plan
 from fnn.train.progress import Reporter, reporter_for
-from fnn.train.run import Plan
 from fnn.train.state import TrainState, init_state
 from fnn.train.step import make_step
 from fnn.train.supervised import check_metrics, supervised

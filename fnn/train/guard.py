@@ -1,0 +1,67 @@
+"""A step that is not taken where its result is not finite."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fnn.train.state import TrainState
+from fnn.train.supervised import heeds_weights, takes_weights
+from fnn.tree import all_finite
+from fnn.typing import Array, Batch, Metrics
+
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def guarded(step: Step) -> Step:
+    """The step, not taken where loss, gradient norm or new state are not finite: then the old state comes back.
+
+    Its metrics hold `finite`, 1 or 0.
+
+    Example:
+        >>> step = guarded(lambda state, batch: (state._replace(step=state.step + 1), {"loss": batch.sum()}))
+        >>> state = TrainState(jnp.array(0), {}, {}, (), jax.random.key(0))
+        >>> int(step(state, jnp.ones(2))[0].step), int(step(state, jnp.array([1.0, jnp.nan]))[0].step)
+        (1, 0)
+    """
+
+    def careful(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        new, metrics = step(state, batch)
+        finite = is_finite(new, metrics)
+        return chosen(finite, new, state), {**metrics, "finite": finite.astype(jnp.float32)}
+
+    careful.unguarded = step
+    return takes_weights(careful) if heeds_weights(step) else careful
+
+
+def unguarded(step: Any) -> Any:
+    """The step inside a guarded one; any other step as it is.
+
+    Example:
+        >>> step = lambda state, batch: (state, {})
+        >>> unguarded(guarded(step)) is step, unguarded(step) is step
+        (True, True)
+    """
+    return getattr(step, "unguarded", step)
+
+
+def is_finite(state: TrainState, metrics: Metrics) -> Array:
+    """Whether loss, gradient norm and all that a state holds are finite.
+
+    Example:
+        >>> is_finite(TrainState(jnp.array(0), {}, {}, (), jax.random.key(0)), {"loss": jnp.array(jnp.nan)})
+        Array(False, dtype=bool)
+    """
+    held = (state.params, state.model_state, state.opt_state)
+    return all_finite((held, [metrics[name] for name in ("loss", "grad_norm") if name in metrics]))
+
+
+def chosen(first: Array, a: Any, b: Any) -> Any:
+    """The leaves of a where `first` holds, else those of b; what both share stays as it is.
+
+    Example:
+        >>> chosen(jnp.array(False), {"w": jnp.ones(2)}, {"w": jnp.zeros(2)})
+        {'w': Array([0., 0.], dtype=float32)}
+    """
+    return jax.tree.map(lambda x, y: x if x is y else jnp.where(first, x, y), a, b)
