@@ -59,17 +59,6 @@ def global_norm(tree: Any) -> Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, total, 1)), total)
 
 
-def all_finite(tree: Any) -> Array:
-    """Whether no floating-point or complex leaf holds a NaN or an infinity; other leaves are not looked at.
-
-    Example:
-        >>> all_finite({"w": jnp.array([1.0, jnp.inf]), "n": jnp.array(1)})
-        Array(False, dtype=bool)
-    """
-    inexact = [x for x in map(jnp.asarray, jax.tree.leaves(tree)) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return jnp.stack([jnp.array(True), *(jnp.all(jnp.isfinite(x)) for x in inexact)]).all()
-
-
 def cast(tree: Any, dtype: DType) -> Any:
     """Casts the floating-point leaves; integers, booleans and keys stay as they are.
 

@@ -8,14 +8,13 @@ import jax.numpy as jnp
 
 from fnn.train.state import TrainState
 from fnn.train.supervised import heeds_weights, takes_weights
-from fnn.tree import all_finite
 from fnn.typing import Array, Batch, Metrics
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 def guarded(step: Step) -> Step:
-    """The step, not taken where loss, gradient norm or new state are not finite: then the old state comes back.
+    """The step, not taken where it is not finite: then the state comes back as it was, bit for bit.
 
     Its metrics hold `finite`, 1 or 0.
 
@@ -28,11 +27,12 @@ def guarded(step: Step) -> Step:
 
     def careful(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         new, metrics = step(state, batch)
-        finite = is_finite(new, metrics)
+        finite = is_finite(state, new, metrics)
         return chosen(finite, new, state), {**metrics, "finite": finite.astype(jnp.float32)}
 
-    careful.unguarded = step
-    return takes_weights(careful) if heeds_weights(step) else careful
+    marked: Any = takes_weights(careful) if heeds_weights(step) else careful
+    marked.unguarded = step
+    return marked
 
 
 def unguarded(step: Any) -> Any:
@@ -46,15 +46,22 @@ def unguarded(step: Any) -> Any:
     return getattr(step, "unguarded", step)
 
 
-def is_finite(state: TrainState, metrics: Metrics) -> Array:
-    """Whether loss, gradient norm and all that a state holds are finite.
+def is_finite(old: TrainState, new: TrainState, metrics: Metrics) -> Array:
+    """Whether loss and gradient norm are finite, and nothing that was finite in the state is so no more.
+
+    An optimizer may hold an infinity from the start, such as the best loss so far.
 
     Example:
-        >>> is_finite(TrainState(jnp.array(0), {}, {}, (), jax.random.key(0)), {"loss": jnp.array(jnp.nan)})
-        Array(False, dtype=bool)
+        >>> state = TrainState(jnp.array(0), {"w": jnp.array(jnp.inf)}, {}, (), jax.random.key(0))
+        >>> is_finite(state, state, {"loss": jnp.array(1.0)})
+        Array(True, dtype=bool)
     """
-    held = (state.params, state.model_state, state.opt_state)
-    return all_finite((held, [metrics[name] for name in ("loss", "grad_norm") if name in metrics]))
+    good = [jnp.all(jnp.isfinite(metrics[name])) for name in ("loss", "grad_norm") if name in metrics]
+    held = ((s.params, s.model_state, s.opt_state) for s in (old, new))
+    for a, b in zip(*map(jax.tree.leaves, held), strict=True):
+        if jnp.issubdtype(b.dtype, jnp.inexact):
+            good.append(jnp.all(jnp.isfinite(b) | ~jnp.isfinite(a)))
+    return jnp.stack([jnp.array(True), *good]).all()
 
 
 def chosen(first: Array, a: Any, b: Any) -> Any:

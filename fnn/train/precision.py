@@ -83,7 +83,9 @@ def _check_dtype(name: str, dtype: Any) -> None:
     known = [jnp.bfloat16] if name == "compute" else []
     if jnp.dtype(dtype) not in map(jnp.dtype, [*known, jnp.float32, jnp.float64]):
         expected = "bfloat16, float32 or float64" if known else "float32 or float64"
-        raise ValueError(message(f"precision.{name}", jnp.dtype(dtype), expected, "Sums and small steps get lost in less."))
+        raise ValueError(
+            message(f"precision.{name}", jnp.dtype(dtype), expected, "Sums and small steps get lost in less.")
+        )
 
 
 def _check_params(params: Params, dtype: DType) -> None:

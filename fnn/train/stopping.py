@@ -51,7 +51,7 @@ def stopping(epoch: Epoch, step: Step, data: Dataset, cut: Plan) -> Epoch:
         # One that has stopped stands in the middle of an epoch; at its start it tries the same again, in vain.
         begins = state.step % plan.steps == 0
         tried, metrics = epoch(state, None)
-        fine = begins & is_finite(tried, metrics)
+        fine = begins & is_finite(state, tried, metrics)
         new = chosen(fine, tried, _up_to(step, data, plan, state, begins & ~fine))
         share = (new.step - state.step) / plan.steps
         metrics = {name: jnp.where(share == 1, m, jnp.nan) for name, m in metrics.items()}
