@@ -6,7 +6,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 # Operations that only call a program of their own, by the parameter that holds it: their insides are run.
 _CALLS = {
@@ -121,10 +120,12 @@ class Replay:
 
 
 def _one(eqn: Any, arrays: Sequence[Any]) -> Sequence[Any]:
-    """The results of one equation, as a program of that equation alone."""
-    given = {atom: array for atom, array in zip(eqn.invars, arrays, strict=True) if not hasattr(atom, "val")}
-    jaxpr = core.Jaxpr((), list(given), eqn.outvars, [eqn], eqn.effects)
-    return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, ()))(*given.values())
+    """The results of one equation, as `jax.core.eval_jaxpr` takes it."""
+    bound: Any = eqn.primitive.get_bind_params(eqn.params)
+    functions, bound = bound if isinstance(bound, tuple) else ((), bound)
+    with eqn.ctx.manager:
+        results = eqn.primitive.bind(*functions, *arrays, **bound)
+    return results if eqn.primitive.multiple_results else [results]
 
 
 def _parts(closed: Any) -> tuple[Any, Sequence[Any]]:
