@@ -81,8 +81,10 @@ def _replayed(replay: Replay, step: Any, state: Any, batch: Batch) -> tuple[dict
 
 
 def _named_batch(batch: Batch) -> Iterable[tuple[str, Any]]:
-    plain = type(batch) is tuple and len(batch) in (2, 3)
-    return named_leaves(dict(zip(("x", "y", "weight"), batch, strict=False)) if plain else batch).items()
+    if type(batch) is not tuple or len(batch) not in (2, 3):
+        return named_leaves(batch).items()
+    parts = zip(("x", "y", "weight"), batch, strict=False)
+    return [("/".join(filter(None, (part, n))), leaf) for part, tree in parts for n, leaf in named_leaves(tree).items()]
 
 
 def _first(

@@ -170,8 +170,8 @@ def test_the_last_finite_state_and_its_batch_are_kept(chunks: str, monkeypatch: 
     error, state = caught.value, caught.value.result.state
     at = int(state.step)
     assert str(error).startswith(
-        f"training: the loss is not a finite number at step {at} (epoch {at // 3}, batch {at % 3}; all counted from 0): "
-        f"loss: square gave inf ({len(error.batch.x)} of {len(error.batch.x)} values), such as square("
+        f"training: the loss is not a finite number at step {at} (epoch {at // 3}, batch {at % 3}; "
+        f"all counted from 0): loss: square gave inf ({len(error.batch.x)} of {len(error.batch.x)} values), such as square("
     )
     assert error.event == fnn.inspect.first_nonfinite(step_for(net, tx), state, error.batch)
     assert error.event is not None
