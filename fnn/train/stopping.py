@@ -52,7 +52,7 @@ def stopping(epoch: Epoch, step: Step, data: Dataset, cut: Plan) -> Epoch:
         begins = state.step % plan.steps == 0
         tried, metrics = epoch(state, None)
         fine = begins & is_finite(state, tried, metrics)
-        new = chosen(fine, tried, _up_to(step, data, plan, state, begins & ~fine))
+        new = _up_to(step, data, plan, chosen(fine, tried, state), begins & ~fine)
         share = (new.step - state.step) / plan.steps
         metrics = {name: jnp.where(share == 1, m, jnp.nan) for name, m in metrics.items()}
         return new, {**metrics, "finite": share.astype(jnp.float32)}
@@ -61,7 +61,7 @@ def stopping(epoch: Epoch, step: Step, data: Dataset, cut: Plan) -> Epoch:
 
 
 def _up_to(step: Step, data: Dataset, plan: Plan, state: TrainState, going: Array) -> TrainState:
-    """The state before the first step of an epoch that is not taken."""
+    """From the start of an epoch, the state before its first step that is not taken; unless `going`, as it is."""
     order = epoch_order(state.key, state.step // plan.steps, plan.examples, plan.batch_size)
 
     def of(size: int, i: Array, state: TrainState) -> tuple[TrainState, Metrics]:

@@ -168,10 +168,10 @@ def test_the_last_finite_state_and_its_batch_are_kept(chunks: str, monkeypatch: 
     with pytest.raises(NonFiniteError) as caught:
         fit(data, net=net, loss=fnn.losses.squared_error, tx=tx, batch_size=3, epochs=40)
     error, state = caught.value, caught.value.result.state
-    at = int(state.step)
+    at, size = int(state.step), len(error.batch.x)
     assert str(error).startswith(
         f"training: the loss is not a finite number at step {at} (epoch {at // 3}, batch {at % 3}; "
-        f"all counted from 0): loss: square gave inf ({len(error.batch.x)} of {len(error.batch.x)} values), such as square("
+        f"all counted from 0): loss: square gave inf ({size} of {size} values), such as square("
     )
     assert error.event == fnn.inspect.first_nonfinite(step_for(net, tx), state, error.batch)
     assert error.event is not None
