@@ -62,19 +62,19 @@ def stopping(epoch: Epoch, step: Step, data: Dataset, cut: Plan) -> Epoch:
 
 def _up_to(step: Step, data: Dataset, plan: Plan, state: TrainState, going: Array) -> TrainState:
     """From the start of an epoch, the state before its first step that is not taken; unless `going`, as it is."""
-    order = epoch_order(state.key, state.step // plan.steps, plan.examples, plan.batch_size)
-
-    def of(size: int, i: Array, state: TrainState) -> tuple[TrainState, Metrics]:
-        return on_batch(step, data, plan, state, *(rows[i, :size] for rows in order))
 
     def one(c: tuple[Array, TrainState, Array]) -> tuple[Array, TrainState, Array]:
         i, state, _ = c
+        # In here, so that a loop without rounds permutes nothing.
+        order = epoch_order(state.key, state.step // plan.steps, plan.examples, plan.batch_size)
+
+        def of(size: int) -> tuple[TrainState, Metrics]:
+            return on_batch(step, data, plan, state, *(rows[i, :size] for rows in order))
+
         if plan.one_shape:
-            new, metrics = of(plan.batch_size, i, state)
+            new, metrics = of(plan.batch_size)
         else:
-            new, metrics = jax.lax.cond(
-                i == plan.steps - 1, lambda: of(plan.rest, i, state), lambda: of(plan.batch_size, i, state)
-            )
+            new, metrics = jax.lax.cond(i == plan.steps - 1, lambda: of(plan.rest), lambda: of(plan.batch_size))
         return i + 1, new, metrics["finite"] > 0
 
     return jax.lax.while_loop(lambda c: (c[0] < plan.steps) & c[2], one, (jnp.int32(0), state, going))[1]
