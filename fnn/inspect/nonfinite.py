@@ -38,13 +38,14 @@ def first_nonfinite(step: Callable[[Any, Batch], Any], state: Any, batch: Batch)
         TypeError: not a function, or called under a trace.
 
     Example:
-        >>> net = fnn.nn.sequential(fnn.nn.dense(3), fnn.nn.activation(jnp.exp), fnn.nn.dense(1))
+        >>> half = fnn.nn.dense(3, w_init=fnn.initializers.constant(0.5))
+        >>> net = fnn.nn.sequential(half, fnn.nn.activation(jnp.exp), fnn.nn.dense(1))
         >>> tx = fnn.optim.sgd(0.1)
         >>> step = fnn.train.make_step(fnn.train.supervised(net, fnn.losses.squared_error), tx)
-        >>> batch = fnn.data.Dataset(jnp.full((2, 4), 300.0), jnp.zeros((2, 1)))
+        >>> batch = fnn.data.Dataset(jnp.full((2, 4), 60.0), jnp.zeros((2, 1)))
         >>> state = fnn.train.init_state(jax.random.key(0), net, tx, batch.x)
         >>> print(first_nonfinite(step, state, batch))
-        step 0: forward pass, activation_0: exp gave inf (4 of 6 values), such as exp(173.391)
+        step 0: forward pass, exp_0: exp gave inf (6 of 6 values), such as exp(120)
     """
     check_callable("step", step, "a function (state, batch) -> (state, metrics)", "Make one: fnn.train.make_step.")
     if is_traced((state, batch)):

@@ -35,7 +35,7 @@ class Value:
         """Where it is NaN or infinite."""
         if not jnp.issubdtype(jnp.result_type(self.array), jnp.inexact):
             return np.zeros(np.shape(self.array), bool)
-        return ~np.isfinite(np.asarray(self.array))
+        return np.asarray(~np.isfinite(np.asarray(self.array)))
 
     @functools.cached_property
     def finite(self) -> bool:

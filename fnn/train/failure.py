@@ -63,13 +63,13 @@ def failure(
         reached: the result of a fit that ends there.
 
     Example:
-        >>> net, tx = fnn.nn.mlp([1]), fnn.optim.sgd(0.1)
+        >>> net, tx = fnn.nn.mlp([1], w_init=fnn.initializers.constant(1.0)), fnn.optim.sgd(0.1)
         >>> step = fnn.train.make_step(fnn.train.supervised(net, fnn.losses.squared_error), tx)
         >>> data = Dataset(jnp.full((2, 1), 1e38), jnp.zeros((2, 1)))
         >>> state = fnn.train.init_state(jax.random.key(0), net, tx, data.x)
         >>> carry = fnn.train.chunk.first_carry(state, 1, ["loss"], [])
         >>> print(failure(step, data, Plan(2, 2, 1, True), carry, carry, lambda carry: None).event)
-        step 0: loss: square gave inf (2 of 2 values), such as square(1.52486e+38)
+        step 0: loss: square gave inf (2 of 2 values), such as square(1e+38)
     """
     batch = next_batch(step, data, good.state, batch_size=plan.batch_size)
     event = first_nonfinite(step, good.state, batch)

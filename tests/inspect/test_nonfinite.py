@@ -152,19 +152,21 @@ def test_update_of_a_parameter() -> None:
 def test_update_of_the_optimizers_state() -> None:
     """A sum of squares overflows; the parameters move by 0."""
 
-    def update(grads: Any, state: Any, params: Any = None) -> Any:
-        return jax.tree.map(jnp.zeros_like, grads), {"sum": state["sum"] + 1e38}
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return jax.tree.map(jnp.zeros_like, updates), {"sum": state["sum"] + 1e38}
 
-    tx = optax.GradientTransformation(lambda _: {"sum": jnp.array(3.4e38)}, update)
+    tx = optax.GradientTransformation(lambda params: {"sum": jnp.array(3.4e38)}, update)
     event = find([dense(1)], tx=tx)
     assert (event.stage, event.leaf, event.operation) == ("update", "opt_state/sum", "add")
 
 
 def test_state_of_the_network() -> None:
     """A running mean that overflows while the loss does not see it."""
-    layer = fnn.nn.Layer(
-        "count", lambda key, x: ({}, {"sum": jnp.full((), 3e38)}), lambda p, s, x, **_: (x, {"sum": s["sum"] * 2})
-    )
+
+    def apply(params: Any, state: Any, x: Any, *, train: bool = False, key: Any = None) -> Any:
+        return x, {"sum": state["sum"] * 2}
+
+    layer = fnn.nn.Layer("count", lambda key, x: ({}, {"sum": jnp.full((), 3e38)}), apply)
     event = find([layer, dense(1)])
     assert (event.stage, event.leaf, event.operation) == ("forward", "count_0", "mul")
 

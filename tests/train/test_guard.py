@@ -52,6 +52,7 @@ def test_without_an_event_the_numbers_are_those_of_a_plain_step() -> None:
     tx = fnn.optim.adam(0.01)
     plain, guarded = (make_step(supervised(NET, LOSS), tx, guard=guard) for guard in (False, True))
     a = b = init_state(KEY, NET, tx, X)
+    seen = told = {}
     for _ in range(3):
         (a, seen), (b, told) = plain(a, DATA), guarded(b, DATA)
     chex.assert_trees_all_equal(arrays(a), arrays(b))
@@ -71,15 +72,17 @@ def test_an_update_that_overflows_is_not_taken() -> None:
 @pytest.mark.parametrize("part", ["opt_state", "model_state"])
 def test_every_part_of_the_state_is_looked_at(part: str) -> None:
     """A number that overflows only there, in neither loss, gradient nor parameters."""
-    doubled = fnn.nn.Layer(
-        "doubled", lambda key, x: ({}, {"s": jnp.float32(3e38)}), lambda p, s, x, **_: (x, {"s": 2 * s["s"]})
-    )
+
+    def apply(params: Any, state: Any, x: Any, *, train: bool = False, key: Any = None) -> Any:
+        return x, {"s": 2 * state["s"]}
+
+    doubled = fnn.nn.Layer("doubled", lambda key, x: ({}, {"s": jnp.float32(3e38)}), apply)
     net = fnn.nn.sequential(doubled, fnn.nn.dense(1)) if part == "model_state" else fnn.nn.dense(1)
 
-    def update(grads: Any, state: Any, params: Any = None) -> Any:
-        return jax.tree.map(lambda g: -0.1 * g, grads), {"s": 2 * state["s"]}
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return jax.tree.map(lambda g: -0.1 * g, updates), {"s": 2 * state["s"]}
 
-    double = optax.GradientTransformation(lambda _: {"s": jnp.float32(3e38)}, update)
+    double = optax.GradientTransformation(lambda params: {"s": jnp.float32(3e38)}, update)
     tx = double if part == "opt_state" else fnn.optim.sgd(0.1)
     state = init_state(KEY, net, tx, X)
     after, metrics = make_step(supervised(net, LOSS), tx, guard=True)(state, DATA)
@@ -90,10 +93,10 @@ def test_every_part_of_the_state_is_looked_at(part: str) -> None:
 def test_an_infinity_that_was_there_before_stops_nothing() -> None:
     """Optax's reduce_on_plateau holds the best loss so far: infinite at first."""
 
-    def update(grads: Any, state: Any, params: Any = None) -> Any:
-        return jax.tree.map(lambda g: -0.1 * g, grads), state
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return jax.tree.map(lambda g: -0.1 * g, updates), state
 
-    tx = optax.GradientTransformation(lambda _: {"best": jnp.array(jnp.inf)}, update)
+    tx = optax.GradientTransformation(lambda params: {"best": jnp.array(jnp.inf)}, update)
     net = fnn.nn.dense(1)
     state, metrics = make_step(supervised(net, LOSS), tx, guard=True)(init_state(KEY, net, tx, X), DATA)
     assert (int(state.step), float(metrics["finite"])) == (1, 1.0)

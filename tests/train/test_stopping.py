@@ -24,10 +24,10 @@ BATCH, EPOCHS, STEPS = 4, 4, 3
 def in_update(step: Any) -> optax.GradientTransformation:
     """SGD whose update is infinite at this step."""
 
-    def update(grads: Any, n: Any, params: Any = None) -> Any:
-        return jax.tree.map(lambda g: -0.05 * g * jnp.exp(jnp.where(n == step, 1e3, 0.0)), grads), n + 1
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return jax.tree.map(lambda g: -0.05 * g * jnp.exp(jnp.where(state == step, 1e3, 0.0)), updates), state + 1
 
-    return optax.GradientTransformation(lambda _: jnp.int32(0), update)
+    return optax.GradientTransformation(lambda params: jnp.int32(0), update)
 
 
 def in_forward(step: Any) -> fnn.nn.Layer:
