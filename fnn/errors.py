@@ -24,12 +24,15 @@ class NonFiniteError(ArithmeticError):
     """Training met a loss or gradient that is not a finite number.
 
     Attributes:
-        result: what the run had reached by then, as `fnn.fit` would have returned it, or None.
+        result: what the run had reached by then, as `fnn.fit` would have returned it, or None. Its `state` is
+            the last finite one, that before the step which failed.
+        event: where it came from, an `fnn.inspect.Event`, or None where a validation loss was not finite.
+        batch: the batch of the step which failed, or None.
     """
 
-    def __init__(self, message: str, result: Any = None):
+    def __init__(self, message: str, result: Any = None, event: Any = None, batch: Any = None):
         super().__init__(message)
-        self.result = result
+        self.result, self.event, self.batch = result, event, batch
 
 
 class Interrupted(KeyboardInterrupt):

@@ -23,6 +23,7 @@ FLOORS = [
     {"targets"},
     {"activations", "augment", "initializers", "losses", "metrics", "data"},
     {"optim", "nn"},
+    {"inspect"},
     {"train"},
     {"interop"},
     {"population"},

@@ -10,6 +10,7 @@ from fnn.nn.masked import keep_units
 from fnn.nn.models import cnn, mlp, perceptron, resnet
 from fnn.nn.norm import group_norm, layer_norm, rms_norm
 from fnn.nn.pool import avg_pool, flatten, global_avg_pool, max_pool
+from fnn.nn.remat import remat
 from fnn.nn.standardize import standardize
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "max_pool",
     "mlp",
     "perceptron",
+    "remat",
     "residual",
     "resnet",
     "rms_norm",

@@ -113,7 +113,9 @@ def sequential(*layers: Layer) -> Layer:
         new_state = {}
         for name, layer in zip(names, layers, strict=True):
             noise = None if key is None else keys.for_layer(key, name)
-            x, s = layer.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=noise)
+            # The scope names the layer in profiles, and to fnn.inspect.first_nonfinite.
+            with jax.named_scope(name):
+                x, s = layer.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=noise)
             new_state |= _entry(name, s)
         return x, new_state
 
@@ -178,7 +180,8 @@ def _two_ways(layer: Layer, shortcut: Layer) -> Layer:
         found, new_state = [], {}
         for name, way in ways.items():
             noise = None if key is None else keys.for_layer(key, name)
-            y, s = way.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=noise)
+            with jax.named_scope(name):
+                y, s = way.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=noise)
             found.append(y)
             new_state |= _entry(name, s)
         f, s = found

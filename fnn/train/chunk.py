@@ -10,6 +10,7 @@ import numpy as np
 from fnn.data import Dataset, epoch_order
 from fnn.errors import values_behind
 from fnn.train.evaluate import make_eval
+from fnn.train.guard import is_finite
 from fnn.train.plan import Plan, on_batch
 from fnn.train.state import TrainState
 from fnn.train.step import Step
@@ -28,7 +29,7 @@ class Carry(NamedTuple):
         waited: epochs since then.
         stopped: whether patience has run out.
         broken: the first step whose loss or gradient was not finite, or after which the validation loss was
-            not; -1 without one.
+            not, or the last one where the state is not finite at the end of a call; -1 without one.
     """
 
     state: TrainState
@@ -123,7 +124,9 @@ def make_advance(
                 row |= {f"val_{name}": value for name, value in measures.items()}
             return _recorded(carry, row, plan, patience)
 
-        return train_until(stop, plan, carry, take, _counted, end_epoch, lambda c: (c.broken < 0) & ~c.stopped)
+        going = lambda c: (c.broken < 0) & ~c.stopped  # noqa: E731
+        last = train_until(stop, plan, carry, take, _counted, end_epoch, going)
+        return _looked_through(carry, last)
 
     return advance
 
@@ -196,6 +199,12 @@ def _counted(carry: Carry, state: TrainState, terms: Metrics) -> Carry:
     finite = jnp.isfinite(terms["loss"]) & jnp.isfinite(terms["grad_norm"])
     sums = {name: total + terms[name].astype(total.dtype) for name, total in carry.sums.items()}
     return carry._replace(state=state, sums=sums, broken=jnp.where(finite, carry.broken, carry.state.step))
+
+
+def _looked_through(start: Carry, last: Carry) -> Carry:
+    """Broken too where no loss or gradient tells it, but the state: looked at once a call."""
+    finite = is_finite(start.state, last.state, {})
+    return last._replace(broken=jnp.where((last.broken < 0) & ~finite, last.state.step - 1, last.broken))
 
 
 def _recorded(carry: Carry, row: Metrics, plan: Plan, patience: int | None) -> Carry:

@@ -14,9 +14,11 @@ from fnn.data.source import Rows
 from fnn.data.stream import grain_or_refuse, read_ahead
 from fnn.errors import is_traced, message, values_behind
 from fnn.train.chunk import train_until
+from fnn.train.guard import unguarded
 from fnn.train.plan import Plan, check_epoch_start, on_batch, on_device
 from fnn.train.state import TrainState, check_state
 from fnn.train.step import Step
+from fnn.train.stopping import stopping
 from fnn.typing import Array, History, Key, Metrics
 
 Train: TypeAlias = Callable[[TrainState], tuple[TrainState, History]]
@@ -34,23 +36,25 @@ def by_scan(step: Step, data: Dataset, cut: Plan, epochs: int) -> Train:
         >>> float(train(TrainState(jnp.array(0), {}, {}, (), jax.random.key(0)))[1]["x"][0])
         1.0
     """
+    plain = unguarded(step)
 
     def epoch(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
         plan = cut.suited(state)
         indices, weight = epoch_order(state.key, state.step // plan.steps, plan.examples, plan.batch_size)
         whole = plan.steps if plan.one_shape else plan.examples // plan.batch_size
         state, metrics = jax.lax.scan(
-            lambda state, rows: on_batch(step, data, plan, state, *rows), state, (indices[:whole], weight[:whole])
+            lambda state, rows: on_batch(plain, data, plan, state, *rows), state, (indices[:whole], weight[:whole])
         )
         sums = jax.tree.map(lambda m: jnp.sum(m, axis=0), metrics)
         if not plan.one_shape:
-            state, last = on_batch(step, data, plan, state, indices[-1, : plan.rest], weight[-1, : plan.rest])
+            state, last = on_batch(plain, data, plan, state, indices[-1, : plan.rest], weight[-1, : plan.rest])
             sums = jax.tree.map(jnp.add, sums, last)
         return state, jax.tree.map(lambda total: total / plan.examples, sums)
 
     def train(state: TrainState) -> tuple[TrainState, History]:
         check_epoch_start(state, cut)
-        return jax.lax.scan(epoch, state, None, length=epochs)
+        whole = epoch if plain is step else stopping(epoch, step, data, cut)
+        return jax.lax.scan(whole, state, None, length=epochs)
 
     return train
 

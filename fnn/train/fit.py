@@ -10,13 +10,15 @@ import numpy as np
 import optax
 
 from fnn.data import Dataset, check_dataset, steps_per_epoch
-from fnn.errors import Interrupted, NonFiniteError, check_count, is_traced, message
+from fnn.errors import Interrupted, check_count, is_traced, message
 from fnn.optim import hyperparams_of
 from fnn.train.chunk import Carry, first_carry, make_advance
+from fnn.train.failure import failure, last_finite
 from fnn.train.plan import Plan, on_device
+from fnn.train.precision import Precision
 from fnn.train.progress import Reporter, reporter_for
 from fnn.train.state import TrainState, init_state
-from fnn.train.step import make_step
+from fnn.train.step import Step, make_step
 from fnn.train.supervised import check_metrics, supervised
 from fnn.typing import Augmentation, History, Key, Loss, Metric, Scalar
 
@@ -57,6 +59,7 @@ def fit(
     clip_norm: Scalar | None = None,
     accumulate: int = 1,
     augment: Augmentation | None = None,
+    precision: Precision | str | None = None,
 ) -> FitResult:
     """Trains a network on data: progress, validation, early stopping and history around compiled steps.
 
@@ -82,6 +85,7 @@ def fit(
         accumulate: micro-batches that each batch is cut into.
         augment: changes each batch at random in training, such as `fnn.augment.flip()`; validation sees the
             examples as they are.
+        precision: of the training steps, as `make_step` takes it: "bfloat16" computes the network in that.
 
     Returns:
         The last state, the best one, and the history.
@@ -89,8 +93,9 @@ def fit(
     Raises:
         ValueError: bad data, numbers out of range, or labels that the loss refuses: before anything compiles.
         TypeError: an argument of the wrong kind.
-        NonFiniteError: the loss, the gradient, the validation loss or the last parameters became NaN or
-            infinite; its `result` is what there was.
+        NonFiniteError: the loss, the gradient, the state or the validation loss became NaN or infinite. Its
+            `result` holds the last finite state, its `batch` the batch of the step that failed, and its
+            `event` says which operation of which layer made the first such number.
         Interrupted: Ctrl-C, a `KeyboardInterrupt`; its `result` is what there was.
 
     Example:
@@ -115,47 +120,51 @@ def fit(
     metrics = check_metrics(metrics)
     plan = Plan(len(data.x), batch_size, steps_per_epoch(len(data.x), batch_size), weighted=True)
     loss_fn = supervised(net, loss, metrics=metrics, l2=l2, l1=l1, augment=augment)
-    step = make_step(loss_fn, tx, accumulate=accumulate, clip_norm=clip_norm)
+    step = make_step(loss_fn, tx, accumulate=accumulate, clip_norm=clip_norm, precision=precision)
     state = init_state(key, net, tx, data.x[:batch_size])
     measured = None if validation is None else {"loss": loss, **metrics}
     reported = ["loss", *metrics, "grad_norm", *hyperparams_of(state.opt_state)]
     carry = first_carry(state, epochs, reported, [] if measured is None else list(measured))
     advance = make_advance(step, net, measured, plan.suited(state), data, validation, patience)
-    return _drive(advance, carry, data, validation, plan, epochs, reporter_for(progress))
+    return _drive(advance, carry, step, data, validation, plan, epochs, reporter_for(progress))
 
 
 def _drive(
     advance: Callable[..., Carry],
     carry: Carry,
+    step: Step,
     data: Dataset,
     validation: Dataset | None,
     plan: Plan,
     epochs: int,
     reporter: Reporter,
 ) -> FitResult:
-    total, done, chunk = epochs * plan.steps, 0, 1
+    total, done, chunk, before = epochs * plan.steps, 0, 1, carry
     outcome = "interrupted"
     reporter.start(epochs, plan.steps)
     try:
         begun = time.perf_counter()
-        program = jax.jit(advance, donate_argnums=0).lower(carry, data, validation, jnp.int32(0)).compile()
+        # Nothing is donated: where a call fails, or is broken off, the state before it is still there.
+        program = jax.jit(advance).lower(carry, data, validation, jnp.int32(0)).compile()
         reporter.compile_seconds = time.perf_counter() - begun
         while done < total and not _ended(carry):
-            begun = time.perf_counter()
-            carry = program(carry, data, validation, jnp.int32(min(done + chunk, total)))
-            before, done = done, int(carry.state.step)
+            begun, before, since = time.perf_counter(), carry, done
+            after = program(carry, data, validation, jnp.int32(min(done + chunk, total)))
+            done = int(after.state.step)
+            carry = after
             seconds = time.perf_counter() - begun
             reporter.train_seconds += seconds
             reporter.update(done, carry.latest(done // plan.steps))
-            chunk = _next_chunk(done - before, seconds)
+            chunk = _next_chunk(done - since, seconds)
         outcome = "failed" if int(carry.broken) >= 0 else "stopped early" if bool(carry.stopped) else "done"
     except KeyboardInterrupt as interrupt:
-        # In the middle of a call the arrays belong to the program, and there is nothing to give.
-        lost = any(leaf.is_deleted() for leaf in jax.tree.leaves(carry))
-        raise Interrupted(None if lost else _reached(carry, plan)) from interrupt
+        raise Interrupted(_reached(carry, plan)) from interrupt
     finally:
         reporter.finish(outcome)
-    return _result(carry, plan)
+    if outcome != "failed":
+        return _reached(carry, plan)
+    good = last_finite(lambda stop: program(before, data, validation, jnp.int32(stop)), before, carry)
+    raise failure(step, data, plan, good, carry, lambda reached: _reached(reached, plan))
 
 
 def _ended(carry: Carry) -> bool:
@@ -171,20 +180,3 @@ def _reached(carry: Carry, plan: Plan) -> FitResult:
     epochs = int(carry.state.step) // plan.steps
     history = {name: jnp.asarray(np.asarray(values)[:epochs]) for name, values in carry.history.items()}
     return FitResult(carry.state, carry.state if carry.best is None else carry.best, history)
-
-
-def _result(carry: Carry, plan: Plan) -> FitResult:
-    result = _reached(carry, plan)
-    broken = int(carry.broken)
-    if broken < 0:
-        if all(np.isfinite(np.asarray(w)).all() for w in jax.tree.leaves(carry.state.params)):
-            return result
-        broken = int(carry.state.step) - 1
-    where = f"step {broken} (epoch {broken // plan.steps}, batch {broken % plan.steps}; all counted from 0)"
-    holds = "the last state" if carry.best is None else "the best state until then"
-    raise NonFiniteError(
-        f"training: the loss, the gradient, the validation loss or a parameter is not a finite number at {where}. "
-        "Lower the learning rate, clip the gradient (clip_norm=1.0), or look for labels out of range; "
-        f"error.result holds the history and {holds}.",
-        result,
-    )

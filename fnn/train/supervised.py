@@ -20,10 +20,10 @@ from fnn.errors import (
     message,
 )
 from fnn.train.state import check_network
-from fnn.tree import total, weight_mask
+from fnn.tree import cast, total, weight_mask
 from fnn.typing import Array, Augmentation, Batch, Key, Loss, LossFn, Metric, Metrics, Params, Scalar, State
 
-_TAKEN = ("loss", "grad_norm")
+_TAKEN = ("loss", "grad_norm", "finite")
 
 
 def supervised(
@@ -79,10 +79,14 @@ def supervised(
         given = batch_parts(batch)
         x, y, weight = given if augment is None else _augmented(augment, key, batch)
         outputs, state = net.apply(params, state, x, train=True, key=key)
-        values = loss(outputs, y)
-        check_floating("result of loss", values, "It needs a gradient; what has none goes into metrics.")
-        mean = weighted_mean("loss", values, weight, len(x))
-        objective = mean + _penalty(params, l2, jnp.square) + _penalty(params, l1, jnp.abs)
+        # Means over examples are float32 or wider, whatever the network computes in.
+        outputs = cast(outputs, jnp.promote_types(outputs.dtype, jnp.float32))
+        # The scope tells fnn.inspect.first_nonfinite where the network ends.
+        with jax.named_scope("loss"):
+            values = loss(outputs, y)
+            check_floating("result of loss", values, "It needs a gradient; what has none goes into metrics.")
+            mean = weighted_mean("loss", values, weight, len(x))
+            objective = mean + _penalty(params, l2, jnp.square) + _penalty(params, l1, jnp.abs)
         measures = {name: weighted_mean(name, f(outputs, given[1]), weight, len(x)) for name, f in named.items()}
         return objective, (state, measures)
 

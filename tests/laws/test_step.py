@@ -51,6 +51,17 @@ RIGHT: dict[str, Callable[[], tuple[Any, Any]]] = {
     "adam": lambda: _ours(optim.adam(0.01)),
     "accumulated": lambda: _ours(optim.sgd(0.1), accumulate=2),
     "clipped": lambda: _ours(optim.sgd(0.1), clip_norm=0.1),
+    "guarded": lambda: _ours(optim.adam(0.01), guard=True),
+    "bfloat16": lambda: _ours(optim.sgd(0.1), precision="bfloat16"),
+    "rematerialized": lambda: _ours(optim.adam(0.01), nn.sequential(nn.remat(nn.mlp([4, 4], "tanh")), nn.dense(3))),
+    "all options, guarded": lambda: _ours(
+        optim.adam(0.01),
+        nn.sequential(nn.remat(nn.mlp([16, 8], "tanh")), nn.layer_norm(), nn.dense(3)),
+        accumulate=3,
+        clip_norm=1.0,
+        precision="bfloat16",
+        guard=True,
+    ),
     "hyperparameters": lambda: _ours(
         optim.with_hyperparams(optim.sgd, learning_rate=optax.linear_schedule(0.1, 0, 99))
     ),
@@ -68,7 +79,8 @@ def test_a_right_step_keeps_every_law(name: str) -> None:
     noisy = name in ("dropout", "flax")
     assert applies["noise_is_new_each_step"] == applies["noise_follows_key"] == noisy
     assert applies["order_of_batch"] == (not noisy)
-    assert sum(applies.values()) == len(LAWS) - (1 if noisy else 2)
+    assert applies["guard_keeps_state"] == ("guard" in name)
+    assert sum(applies.values()) == len(LAWS) - (1 if noisy else 2) - ("guard" not in name)
 
 
 class Plain(NamedTuple):
@@ -186,6 +198,17 @@ def _hidden(state: Any, batch: Any) -> tuple[Any, Any]:
     return state - 0.1 * gradient - 0.01 * previous, {"loss": value}
 
 
+def _changed_guard(after: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+    """A guarded step whose new state is changed where it was not taken."""
+    step, state = _ours(optim.momentum(0.1), guard=True)
+
+    def changed(old: Any, batch: Any) -> Any:
+        new, metrics = step(old, batch)
+        return jax.lax.cond(metrics["finite"] > 0, lambda: new, lambda: after(old, new)), metrics
+
+    return changed, state
+
+
 def _outside(x: Any) -> Any:
     return jax.pure_callback(
         lambda a: np.float32(2 * a), jax.ShapeDtypeStruct((), jnp.float32), jax.lax.stop_gradient(x)
@@ -289,6 +312,14 @@ FAULTS: dict[str, tuple[Callable[[], tuple[Any, Any]], set[str]]] = {
     "the first example counts": (
         _changed(lambda old, b, new, m: (new, m | {"first": _by_place(b)})),
         {"order_of_batch"},
+    ),
+    "a step that counts although it is not finite": (
+        lambda: _changed_guard(lambda old, new: new._replace(step=old.step + 1)),
+        {"guard_keeps_state"},
+    ),
+    "a guard that forgets the optimizer": (
+        lambda: _changed_guard(lambda old, new: new._replace(opt_state=jax.tree.map(lambda a: a + 1, new.opt_state))),
+        {"guard_keeps_state"},
     ),
     "NaN replaced by 0": (
         _changed(lambda old, b, new, m: (new, jax.tree.map(jnp.nan_to_num, m))),

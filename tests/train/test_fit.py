@@ -155,8 +155,41 @@ def test_a_loss_that_is_not_finite_stops_with_its_place_and_keeps_the_rest() -> 
     epochs = len(result.history["loss"])
     assert 0 < epochs < 40
     assert np.isfinite(result.history["loss"]).all()
-    assert np.isfinite(result.best.params["dense_0"]["w"]).all()
+    for state in (result.best, result.state):
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
     assert recorder.told[-1] == "failed"
+
+
+@pytest.mark.parametrize("chunks", ["one step a call", "as long as it takes"])
+def test_the_last_finite_state_and_its_batch_are_kept(chunks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, net, tx = Dataset(jnp.ones((8, 1)), jnp.zeros((8, 1))), fnn.nn.mlp([1]), fnn.optim.sgd(1e3)
+    if chunks == "one step a call":
+        monkeypatch.setattr("fnn.train.fit._CHUNK_SECONDS", 0.0)
+    with pytest.raises(NonFiniteError) as caught:
+        fit(data, net=net, loss=fnn.losses.squared_error, tx=tx, batch_size=3, epochs=40)
+    error, state = caught.value, caught.value.result.state
+    at, size = int(state.step), len(error.batch.x)
+    assert str(error).startswith(
+        f"training: the loss is not a finite number at step {at} (epoch {at // 3}, batch {at % 3}; "
+        f"all counted from 0): loss: square gave inf ({size} of {size} values), such as square("
+    )
+    assert error.event == fnn.inspect.first_nonfinite(step_for(net, tx), state, error.batch)
+    assert error.event is not None
+    assert (error.event.step, error.event.stage, error.event.operation) == (at, "loss", "square")
+    # It is the state of a run of so many steps, and the next step is not finite.
+    one = jax.jit(step_for(net, tx))
+    again = init_state(KEY, net, tx, data.x)
+    for epoch in range(40):
+        for batch in fnn.data.batches(data, 3, key=KEY, epoch=epoch):
+            if int(again.step) < at:
+                again, _ = one(again, batch)
+    chex.assert_trees_all_close(state.params, again.params, rtol=1e-5)
+    assert len(caught.value.result.history["loss"]) == at // 3
+    assert not np.isfinite(one(state, error.batch)[1]["loss"])
+
+
+def step_for(net: fnn.nn.Layer, tx: optax.GradientTransformation) -> fnn.train.Step:
+    return make_step(supervised(net, fnn.losses.squared_error), tx)
 
 
 @pytest.mark.parametrize(
@@ -205,16 +238,22 @@ def test_a_validation_loss_that_is_not_finite_ends_it() -> None:
     def nan_in_evaluation(outputs: jax.Array, y: jax.Array) -> jax.Array:
         return jnp.where(len(y) == 5, jnp.nan, LOSS(outputs, y))
 
-    with pytest.raises(NonFiniteError, match=r"the validation loss .* at step 3 .*the best state until then") as caught:
+    with pytest.raises(NonFiniteError, match=r"the validation loss .* at step 3 .*the best one until then") as caught:
         fit(loss=nan_in_evaluation, validation=examples(5))
     assert caught.value.result.history["val_loss"].shape == (1,)
+    assert (caught.value.event, int(caught.value.result.state.step)) == (None, 4)
 
 
 def test_a_last_update_that_overflows_is_found() -> None:
     x = jnp.ones((4, 1))
     settings: dict[str, Any] = {"key": KEY, "epochs": 1, "batch_size": 4, "progress": False}
-    with pytest.raises(NonFiniteError, match=r"a parameter is not a finite number at step 0 .*the last state"):
+    match = (
+        r"the new state is not a finite number at step 0 .*: update, params/dense_0/b: mul gave inf .*the last finite"
+    )
+    with pytest.raises(NonFiniteError, match=match) as caught:
         fnn.fit(fnn.nn.mlp([1]), fnn.losses.squared_error, fnn.optim.sgd(3e38), Dataset(x, 9 * x), **settings)
+    assert int(caught.value.result.state.step) == 0
+    assert np.isfinite(caught.value.result.state.params["dense_0"]["w"]).all()
 
 
 def test_fit_is_the_hosts_side() -> None:
@@ -267,7 +306,7 @@ def test_an_interrupt_gives_what_there_is(monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_array_equal(result.history["loss"], whole.history["loss"][:3])
 
 
-def test_an_interrupt_in_the_middle_of_a_call_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_in_the_middle_of_a_call_gives_what_there_was_before(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = jax.stages.Compiled.__call__
 
     def interrupted(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -277,4 +316,6 @@ def test_an_interrupt_in_the_middle_of_a_call_gives_nothing(monkeypatch: pytest.
     monkeypatch.setattr(jax.stages.Compiled, "__call__", interrupted)
     with pytest.raises(Interrupted) as caught:
         fit(epochs=2)
-    assert caught.value.result is None
+    result = caught.value.result
+    assert int(result.state.step) == 0
+    assert jax.tree.all(jax.tree.map(lambda w: bool(np.isfinite(w).all()), result.state.params))

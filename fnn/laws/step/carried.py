@@ -57,7 +57,7 @@ def no_tracer_leaks(stepper: Stepper) -> None:
 @law()
 def jit_is_eager(stepper: Stepper) -> None:
     """Compiled or not, new state and metrics are the same up to rounding."""
-    close(stepper.first, stepper.eager, _ROUNDING, "compiled", "eager")
+    close(stepper.first, stepper.eager, stepper.rounding(_ROUNDING), "compiled", "eager")
 
 
 @law()
@@ -65,7 +65,7 @@ def scan_is_loop(stepper: Stepper) -> None:
     """Steps in a scan are the same as in a loop."""
     state, metrics = stepper.loop(3)
     scan = quickly(lambda state: jax.lax.scan(lambda s, _: stepper.step(s, stepper.batch), state, None, length=3))
-    close(scan(stepper.state), (state, stacked(metrics)), _ROUNDING, "scanned", "in a loop")
+    close(scan(stepper.state), (state, stacked(metrics)), stepper.rounding(_ROUNDING), "scanned", "in a loop")
 
 
 @law()
@@ -74,7 +74,7 @@ def vmap_is_loop(stepper: Stepper) -> None:
     states = [stepper.state, stepper.first[0], stepper.loop(2)[0]]
     expected = stacked([stepper.compiled(s, stepper.batch) for s in states])
     got = quickly(jax.vmap(stepper.step, in_axes=(0, None)))(stacked(states), stepper.batch)
-    close(got, expected, _ROUNDING, "under vmap", "alone")
+    close(got, expected, stepper.rounding(_ROUNDING), "under vmap", "alone")
 
 
 @law()
@@ -90,7 +90,7 @@ def donation_is_used(stepper: Stepper) -> None:
     kept = [name for name, leaf in named_leaves(state).items() if leaf.size and not leaf.is_deleted()]
     if kept:
         raise Broken(f"not given up: {', '.join(kept)}")
-    close(got, stepper.first, _ROUNDING, "with a donated state", "with a kept one")
+    close(got, stepper.first, stepper.rounding(_ROUNDING), "with a donated state", "with a kept one")
 
 
 @law()

@@ -36,7 +36,7 @@ def check_step(
             "per_example": the order of a batch does not matter; taken for granted where there is no noise;
             "descends": it lowers the loss; taken for granted;
             "fields": the state's `step`, `params` and `key` mean what they mean in a `TrainState`;
-            "loss", "grad_norm": its metrics have these.
+            "loss", "grad_norm", "finite": its metrics have these.
         expected: laws that are known to be broken, each with the reason; one that holds is an error.
         laws: names of the laws to check, or laws of your own made with `fnn.laws.law`; None checks all.
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.laws.compare import close, finite, numbers, show
+from fnn.laws.compare import close, finite, numbers, same, show
 from fnn.laws.probes import is_key, quickly, refusal
 from fnn.laws.statement import Broken, DoesNotApply, Law, law
 from fnn.laws.step.subject import Stepper, other_key
@@ -94,7 +94,7 @@ def loss_is_before_update(stepper: Stepper) -> None:
 
     expected = float(global_norm(quickly(jax.grad(loss))(stepper.state.params)))
     got = float(stepper.first[1]["grad_norm"])
-    if not abs(got - expected) <= 1e-4 * max(abs(got), abs(expected), 1e-6):
+    if not abs(got - expected) <= stepper.rounding(1e-4) * max(abs(got), abs(expected), 1e-6):
         raise Broken(f"grad_norm is {show(got)}, the gradient of loss has norm {show(expected)}")
 
 
@@ -128,25 +128,33 @@ def order_of_batch(stepper: Stepper) -> None:
     # Parameters are not compared: a rule that takes signs amplifies the rounding of a gradient of 0.
     for i, expected in enumerate(stepper.loop(3)[1]):
         state, metrics = stepper.compiled(state, turned)
-        close(metrics, expected, 1e-3, f"at step {i}, in another order", "as given")
+        close(metrics, expected, stepper.rounding(1e-3), f"at step {i}, in another order", "as given")
 
 
 @law("loss")
 def nan_is_seen(stepper: Stepper) -> None:
     """NaN in the batch is refused, or shows in the metrics: loss or grad_norm is not finite."""
-    leaves, treedef = jax.tree.flatten(stepper.batch)
-    floating = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
-    if not floating:
-        raise DoesNotApply("the batch has no floating-point numbers")
-    broken = jnp.asarray(leaves[floating[0]])
-    leaves[floating[0]] = broken.ravel().at[0].set(jnp.nan).reshape(broken.shape)
-    batch = treedef.unflatten(leaves)
+    batch = _with_nan(stepper)
     if refusal(lambda: stepper.compiled(stepper.state, batch)) is not None:
         return
     metrics = stepper.compiled(stepper.state, batch)[1]
     told = {name: show(numbers(metrics[name])) for name in ("loss", "grad_norm") if name in metrics}
     if all(np.isfinite(numbers(metrics[name])) for name in told):
         raise Broken(f"a batch with NaN has {', '.join(f'{name} {value}' for name, value in told.items())}")
+
+
+@law("finite", "loss")
+def guard_keeps_state(stepper: Stepper) -> None:
+    """A step that tells `finite` counts no step that is not: of a batch with NaN the state comes back to the bit."""
+    batch = _with_nan(stepper)
+    new, metrics = stepper.compiled(stepper.state, batch)
+    told = [float(metrics[name]) for name in ("loss", "grad_norm") if name in metrics]
+    if float(metrics["finite"]) != float(np.isfinite(told).all()):
+        raise Broken(f"finite is {show(numbers(metrics['finite']))}, the loss {show(told[0])}")
+    if not metrics["finite"]:
+        same(new, stepper.state, "after a step that is not finite", "before")
+    if not float(stepper.first[1]["finite"]):
+        raise Broken("finite is 0 where all is finite")
 
 
 LAWS: tuple[Law, ...] = (
@@ -161,4 +169,16 @@ LAWS: tuple[Law, ...] = (
     every_parameter_moves,
     order_of_batch,
     nan_is_seen,
+    guard_keeps_state,
 )
+
+
+def _with_nan(stepper: Stepper) -> Any:
+    """The batch with NaN in its first place."""
+    leaves, treedef = jax.tree.flatten(stepper.batch)
+    floating = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
+    if not floating:
+        raise DoesNotApply("the batch has no floating-point numbers")
+    broken = jnp.asarray(leaves[floating[0]])
+    leaves[floating[0]] = broken.ravel().at[0].set(jnp.nan).reshape(broken.shape)
+    return treedef.unflatten(leaves)

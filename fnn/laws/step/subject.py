@@ -14,7 +14,7 @@ from fnn.laws.compare import numbers
 from fnn.laws.probes import Counted, is_key, overruled
 from fnn.typing import Batch, Metrics
 
-TRAITS = ("noisy", "per_example", "descends", "fields", "loss", "grad_norm")
+TRAITS = ("noisy", "per_example", "descends", "fields", "loss", "grad_norm", "finite")
 
 
 class Stepper:
@@ -40,7 +40,7 @@ class Stepper:
         if name == "fields":
             why = "its state is no NamedTuple with step, params and key, as fnn.train.TrainState is"
             return Trait({"step", "params", "key"} <= set(getattr(self.state, "_fields", ())), why)
-        if name in ("loss", "grad_norm"):
+        if name in ("loss", "grad_norm", "finite"):
             metrics = self.first[1]
             return Trait(isinstance(metrics, dict) and name in metrics, f"its metrics have no {name}")
         if name == "noisy":
@@ -60,6 +60,17 @@ class Stepper:
     def first(self) -> tuple[Any, Metrics]:
         """The state after one compiled step, and its metrics."""
         return self.compiled(self.state, self.batch)
+
+    def rounding(self, least: float) -> float:
+        """How far two results may lie apart, relative: this, or some roundings of the narrowest numbers within."""
+        return max(least, 4 * self._coarsest)
+
+    @cached_property
+    def _coarsest(self) -> float:
+        program = str(jax.make_jaxpr(self.step)(self.state, self.batch))
+        # As a program is printed: bf16[8,4] is an array of that dtype.
+        narrow = {"bf16[": jnp.bfloat16, "f16[": jnp.float16}
+        return max((float(jnp.finfo(dtype).eps) for name, dtype in narrow.items() if name in program), default=0.0)
 
     @cached_property
     def eager(self) -> tuple[Any, Metrics]:
