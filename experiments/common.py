@@ -38,6 +38,8 @@ class Options:
     """The update rule."""
     convention: str | None = None
     """Whose definition of the rule: paper, optax, torch, keras, lecture (momentum), tf1 (rmsprop); else its own."""
+    nesterov: bool = False
+    """Momentum that looks ahead; with momentum only."""
     learning_rate: float = 3e-3
     """The learning rate, the highest one where there is a schedule."""
     schedule: Literal["constant", "cosine"] = "cosine"
@@ -91,6 +93,8 @@ def check(options: Options, build: Callable[[Any, int], fnn.nn.Layer] | None = N
         raise ValueError(fnn.errors.message("convention", options.convention, "none with sgd", "All sources share it."))
     if options.optimizer != "adam" and options.weight_decay:
         raise ValueError(fnn.errors.message("weight_decay", options.weight_decay, f"0 with {options.optimizer}"))
+    if options.optimizer != "momentum" and options.nesterov:
+        raise ValueError(fnn.errors.message("nesterov", True, f"none with {options.optimizer}", "It is momentum's."))
     if options.warmup >= options.epochs:
         raise ValueError(fnn.errors.message("warmup", options.warmup, f"fewer than the {options.epochs} epochs"))
     (build or network)(options, 2)
@@ -118,6 +122,8 @@ def learning_rate(options: Options, examples: int) -> Any:
 def optimizer(options: Options, examples: int) -> optax.GradientTransformation:
     """The optimizer that the options ask for, for a run over so many examples."""
     how: dict[str, Any] = {} if options.convention is None else {"convention": options.convention}
+    if options.nesterov:
+        how |= {"nesterov": True}
     if options.weight_decay:
         how |= {"weight_decay": options.weight_decay, "decay_mask": fnn.tree.weight_mask}
     tx = getattr(fnn.optim, options.optimizer)(learning_rate(options, examples), **how)

@@ -21,10 +21,12 @@ from fnn import (
     nn,
     optim,
     plot,
+    population,
     train,
     tree,
     typing,
 )
+from fnn.population.sweep import sweep
 from fnn.train.fit import fit
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ __all__ = [
     "nn",
     "optim",
     "plot",
+    "population",
+    "sweep",
     "train",
     "tree",
     "typing",

@@ -11,19 +11,51 @@ either; Keras cuts at two standard deviations. Numbers are drawn in float32 or w
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.errors import check_callable, check_choice, check_key, check_scalar, message
+from fnn.errors import check_callable, check_choice, check_key, check_scalar, is_traced, message
 from fnn.typing import Array, DType, Initializer, Key, Scalar, Shape
 
 
-class _Fans(NamedTuple):
-    fan_in: int
-    fan_out: int
+class Fans(NamedTuple):
+    """How many inputs feed an output, and how many outputs an input feeds."""
+
+    fan_in: Any
+    fan_out: Any
+
+
+@dataclass(frozen=True)
+class ByFans:
+    """An initializer whose variance follows from the fans; what `he()` and its like return.
+
+    Attributes:
+        variance: of each weight, from the fans.
+        uniform: whether it is uniform or normal.
+        fan_in: taken for the shape's own, such as the number of active inputs; it may be traced.
+        fan_out: likewise.
+    """
+
+    variance: Callable[[Fans], Any]
+    uniform: bool
+    fan_in: Scalar | None = None
+    fan_out: Scalar | None = None
+
+    def __call__(self, key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
+        """Draws weights of this shape."""
+        given = Fans(self.fan_in, self.fan_out)
+        fans = Fans(*(own if g is None else g for own, g in zip(_fans(shape), given, strict=True)))
+        variance = self.variance(fans)
+        root = jnp.sqrt if is_traced(variance) else np.sqrt
+        if not self.uniform:
+            return _normal(key, shape, dtype, root(variance))
+        a, wide = root(3 * variance), _wide(shape, dtype)
+        check_key("key", key)
+        return jax.random.uniform(key, shape, wide, -a, a).astype(dtype)
 
 
 def zeros(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
@@ -107,7 +139,7 @@ def xavier() -> Initializer:
     Source: Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural
     networks", equation 1.
     """
-    return _uniform_by_fans(lambda fans: 1 / (3 * fans.fan_in))
+    return ByFans(lambda fans: 1 / (3 * fans.fan_in), uniform=True)
 
 
 def normalized_xavier() -> Initializer:
@@ -126,7 +158,7 @@ def normalized_xavier() -> Initializer:
     Source: Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural
     networks", equation 16.
     """
-    return _uniform_by_fans(lambda fans: 2 / (fans.fan_in + fans.fan_out))
+    return ByFans(lambda fans: 2 / (fans.fan_in + fans.fan_out), uniform=True)
 
 
 glorot_uniform = normalized_xavier
@@ -143,7 +175,7 @@ def glorot_normal() -> Initializer:
     Source: Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural
     networks", equation 12.
     """
-    return _normal_by_fans(lambda fans: 2 / (fans.fan_in + fans.fan_out))
+    return ByFans(lambda fans: 2 / (fans.fan_in + fans.fan_out), uniform=False)
 
 
 def he() -> Initializer:
@@ -160,7 +192,7 @@ def he() -> Initializer:
 
     Source: He et al. 2015, "Delving deep into rectifiers", equation 10.
     """
-    return _normal_by_fans(lambda fans: 2 / fans.fan_in)
+    return ByFans(lambda fans: 2 / fans.fan_in, uniform=False)
 
 
 he_normal = he
@@ -176,7 +208,7 @@ def he_uniform() -> Initializer:
 
     Source: He et al. 2015, "Delving deep into rectifiers", equation 10.
     """
-    return _uniform_by_fans(lambda fans: 2 / fans.fan_in)
+    return ByFans(lambda fans: 2 / fans.fan_in, uniform=True)
 
 
 def lecun_normal() -> Initializer:
@@ -189,7 +221,7 @@ def lecun_normal() -> Initializer:
 
     Source: LeCun et al. 1998, "Efficient BackProp", equation 16.
     """
-    return _normal_by_fans(lambda fans: 1 / fans.fan_in)
+    return ByFans(lambda fans: 1 / fans.fan_in, uniform=False)
 
 
 _FACTORIES: dict[str, Callable[[], Initializer]] = {
@@ -228,30 +260,13 @@ def get(name: str | Initializer) -> Initializer:
     return name
 
 
-def _uniform_by_fans(variance: Callable[[_Fans], float]) -> Initializer:
-    def draw(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
-        a = math.sqrt(3 * variance(_fans(shape)))
-        wide = _wide(shape, dtype)
-        check_key("key", key)
-        return jax.random.uniform(key, shape, wide, -a, a).astype(dtype)
-
-    return draw
-
-
-def _normal_by_fans(variance: Callable[[_Fans], float]) -> Initializer:
-    def draw(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
-        return _normal(key, shape, dtype, math.sqrt(variance(_fans(shape))))
-
-    return draw
-
-
 def _normal(key: Key, shape: Shape, dtype: DType, stddev: Scalar) -> Array:
     wide = _wide(shape, dtype)
     check_key("key", key)
     return (jnp.asarray(stddev, wide) * jax.random.normal(key, shape, wide)).astype(dtype)
 
 
-def _fans(shape: Shape) -> _Fans:
+def _fans(shape: Shape) -> Fans:
     """The fans of a dense weight or a convolution kernel."""
     _check_sizes(shape)
     if len(shape) < 2 or 0 in shape:
@@ -265,7 +280,7 @@ def _fans(shape: Shape) -> _Fans:
         )
     *receptive_field, channels_in, channels_out = shape
     field = math.prod(receptive_field)
-    return _Fans(field * channels_in, field * channels_out)
+    return Fans(field * channels_in, field * channels_out)
 
 
 def _wide(shape: Shape, dtype: DType) -> Any:

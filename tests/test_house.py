@@ -26,6 +26,7 @@ FLOORS = [
     {"inspect"},
     {"train"},
     {"interop"},
+    {"population"},
     {"laws"},
     {"plot"},
     {"__main__"},
@@ -241,7 +242,8 @@ def _needs_no_example(path: str, value: object) -> bool:
 
 
 # What only some users have, or what is slow to import: each is imported where it is used.
-EXTRAS = ["matplotlib", "sklearn", "scipy", "rich", "tyro", "orbax", "flax", "hypothesis", "torch", "PIL", "pandas"]
+EXTRAS = ["matplotlib", "sklearn", "scipy", "rich", "tyro", "orbax", "flax", "grain", "hypothesis", "torch", "PIL"]
+EXTRAS += ["pandas"]
 
 
 def test_import_loads_no_extra() -> None:

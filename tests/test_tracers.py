@@ -29,6 +29,8 @@ NEVER_TRACED = {
     ("data.digits", "test_share"): "sets the shapes of the parts",
     ("fit", "l2"): "fit is the host's side, never traced; it hands the number to supervised",
     ("fit", "l1"): "as l2",
+    ("population.grid", "axes"): "the values themselves, which are laid out",
+    ("population.choice", "values"): "the values themselves, which are drawn from",
     ("fit", "clip_norm"): "as l2; to make_step",
 }
 
@@ -126,6 +128,24 @@ def _cnn(**number: Any) -> Any:
     return net.apply(params, state, images, train=True, key=KEY)[0]
 
 
+def _turned(number: Callable[[Any], dict[str, Any]], *, program: bool = False) -> Callable[..., Any]:
+    tx = fnn.optim.with_hyperparams(fnn.optim.sgd, learning_rate=0.1)
+    states = jax.vmap(lambda key: fnn.train.init_state(key, NET, tx, X))(jax.random.split(KEY, 10))
+
+    def score(state: Any) -> Any:
+        return jnp.sum(state.params["dense_0"]["w"])
+
+    def use(**given: Any) -> Any:
+        numbers: dict[str, Any] = {"bounds": {"learning_rate": (0.0, 1.0)}} | number(*given.values())
+        if program:
+            evolve = fnn.population.population_based_training(lambda s: (s, None), score, rounds=2, **numbers)
+            return evolve(KEY, states).hyperparams
+        turned, _ = fnn.population.exploit_and_explore(KEY, states, jax.vmap(score)(states), **numbers)
+        return fnn.optim.hyperparams_of(turned.opt_state)
+
+    return use
+
+
 RATES = (0.1, 0.3)
 SHARES = (0.5, 0.75)
 CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
@@ -151,6 +171,8 @@ CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
     ("nn.standardize", "mean"): (_standardized, SHARES),
     ("nn.standardize", "stddev"): (_standardized, SHARES),
     ("nn.cnn", "dropout"): (_cnn, SHARES),
+    ("nn.keep_units", "count"): (lambda **n: fnn.nn.keep_units(**n).apply({}, {}, X)[0], (1.0, 2.0)),
+    ("nn.mlp", "active"): (lambda active: fnn.nn.mlp([4, 3], active=[active]).init(KEY, X)[0], (1.0, 2.0)),
     ("nn.mlp", "dropout"): (lambda **n: _dropped(_mlp, **n), SHARES),
     ("optim.sgd", "learning_rate"): (_three_updates("sgd"), RATES),
     ("optim.momentum", "learning_rate"): (_three_updates("momentum"), RATES),
@@ -171,10 +193,21 @@ CASES: dict[tuple[str, str], tuple[Callable[..., Any], tuple[float, float]]] = {
     ("optim.adam", "eps"): (_three_updates("adam"), RATES),
     ("optim.adam", "weight_decay"): (_three_updates("adam"), RATES),
     ("optim.with_average", "decay"): (_averaged, SHARES),
+    ("population.uniform", "low"): (lambda low: fnn.population.uniform(low, 1.0)(KEY, 3), RATES),
+    ("population.uniform", "high"): (lambda high: fnn.population.uniform(0.0, high)(KEY, 3), RATES),
+    ("population.log_uniform", "low"): (lambda low: fnn.population.log_uniform(low, 1.0)(KEY, 3), RATES),
+    ("population.log_uniform", "high"): (lambda high: fnn.population.log_uniform(0.01, high)(KEY, 3), RATES),
     ("train.supervised", "l2"): (_objective, RATES),
     ("train.supervised", "l1"): (_objective, RATES),
     ("train.make_step", "clip_norm"): (_one_step, (0.01, 0.1)),
 }
+for name, case in {
+    "share": (lambda n: {"share": n}, RATES),
+    "factors": (lambda n: {"factors": (n, n)}, SHARES),
+    "bounds": (lambda n: {"bounds": {"learning_rate": (n, 1.0)}}, SHARES),
+}.items():
+    CASES["population.exploit_and_explore", name] = _turned(case[0]), case[1]
+    CASES["population.population_based_training", name] = _turned(case[0], program=True), case[1]
 
 
 def test_every_float_has_its_case() -> None:
@@ -205,8 +238,9 @@ def test_a_float_has_a_derivative(case: tuple[str, str]) -> None:
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(use(**{case[1]: value})))
 
     slope, h = jax.grad(total)(values[1]), 1e-2
-    # The masks of dropout jump with the rate; only their scale has a derivative. So do choices with their chance.
-    if "dropout" in case[0] or case[1] in ("dropout", "chance"):
+    # The masks of dropout jump with the rate; only their scale has a derivative. So do choices with their chance,
+    # and units with their number.
+    if "dropout" in case[0] or case[1] in ("dropout", "chance", "count"):
         assert bool(jnp.isfinite(slope))
     else:
         finite = (total(values[1] + h) - total(values[1] - h)) / (2 * h)

@@ -7,12 +7,16 @@ from fnn.data.digits import digits
 from fnn.data.idx import mnist
 from fnn.data.image_folder import class_names, image_folder
 from fnn.data.images import read_images
+from fnn.data.shuffle import permutation
+from fnn.data.source import Source
 from fnn.data.split import split
+from fnn.data.stream import stream
 
 __all__ = [
     "COFFEE_DRINKS",
     "COFFEE_INGREDIENTS",
     "Dataset",
+    "Source",
     "Splits",
     "WeightedBatch",
     "batches",
@@ -23,8 +27,10 @@ __all__ = [
     "epoch_order",
     "image_folder",
     "mnist",
+    "permutation",
     "read_images",
     "split",
     "steps_per_epoch",
+    "stream",
     "take",
 ]

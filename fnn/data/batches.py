@@ -4,9 +4,12 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
 from fnn import keys
 from fnn.data.dataset import Dataset, WeightedBatch, check_dataset
+from fnn.data.shuffle import permutation
 from fnn.errors import check_count, check_key, message
 from fnn.typing import Array, Key
 
@@ -50,13 +53,28 @@ def epoch_order(key: Key, epoch: Array | int, examples: int, batch_size: int) ->
     """
     check_key("key", key)
     steps = steps_per_epoch(examples, batch_size)
-    order = jax.random.permutation(keys.for_epoch(key, epoch), examples)
+    order = permutation(keys.for_epoch(key, epoch), examples)
     filled = jnp.concatenate([order, order[: steps * batch_size - examples]])
     counts = jnp.arange(steps * batch_size) < examples
     return filled.reshape(steps, batch_size), counts.astype(jnp.float32).reshape(steps, batch_size)
 
 
-def take(data: Dataset, indices: Array, weight: Array | None = None) -> Dataset | WeightedBatch:
+_order = jax.jit(epoch_order, static_argnames=("examples", "batch_size"))
+
+
+def host_order(key: Key, epoch: int, examples: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """`epoch_order` as NumPy arrays, for loops on the host.
+
+    Example:
+        >>> host_order(jax.random.key(0), 0, examples=5, batch_size=2)[1].tolist()
+        [[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]
+    """
+    check_key("key", key)
+    indices, weight = _order(key, epoch, examples=examples, batch_size=batch_size)
+    return np.asarray(indices), np.asarray(weight)
+
+
+def take(data: Dataset, indices: ArrayLike, weight: Array | None = None) -> Dataset | WeightedBatch:
     """The examples at these indices, as one batch; with weights, a weighted one.
 
     Example:
@@ -80,7 +98,7 @@ def batches(data: Dataset, batch_size: int, *, key: Key, epoch: int = 0) -> Iter
     data = check_dataset(data)
     check_count("epoch", epoch, minimum=0)
     examples = len(data.x)
-    indices, _ = epoch_order(key, epoch, examples, batch_size)
+    indices, _ = host_order(key, epoch, examples, batch_size)
     flat = indices.reshape(-1)[:examples]
     for start in range(0, examples, batch_size):
         batch = take(data, flat[start : start + batch_size])

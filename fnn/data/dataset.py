@@ -43,12 +43,13 @@ class WeightedBatch(NamedTuple):
     weight: Array
 
 
-def check_dataset(data: Any, argument: str = "data") -> Dataset:
+def check_dataset(data: Any, argument: str = "data", *, values: bool = True) -> Dataset:
     """Refuses what is not a set of examples, and returns it as a `Dataset`.
 
     Args:
         data: a `Dataset`, or a pair (x, y) of arrays.
         argument: what the message calls it.
+        values: whether the numbers are looked at too, which reads them all.
 
     Raises:
         TypeError: not a pair of arrays.
@@ -65,7 +66,7 @@ def check_dataset(data: Any, argument: str = "data") -> Dataset:
         raise TypeError(message(argument, "Splits", "a Dataset of examples", "Give its part: .train or .test."))
     for name, array in zip(("x", "y"), data, strict=True):
         check_array(f"{argument}.{name}", array)
-        _check_numeric(f"{argument}.{name}", array)
+        check_numeric(f"{argument}.{name}", array)
         if np.ndim(array) == 0:
             raise ValueError(message(f"{argument}.{name}", "a scalar", "an array whose leading axis counts examples"))
     x, y = data
@@ -74,27 +75,38 @@ def check_dataset(data: Any, argument: str = "data") -> Dataset:
         raise ValueError(message(argument, got, "as many targets as examples"))
     if len(x) == 0:
         raise ValueError(message(argument, "no examples", "at least one", "Was a filter or a path wrong?"))
-    for name, array in zip("xy", data, strict=True):
+    for name, array in zip("xy", data, strict=True) if values else ():
         check_finite(f"{argument}.{name}", array)
         _check_held(f"{argument}.{name}", array)
     return Dataset(x, y)
 
 
-def _check_numeric(argument: str, array: Any) -> None:
+def check_numeric(argument: str, array: Any) -> None:
+    """Refuses an array of anything but numbers.
+
+    Example:
+        >>> check_numeric("x", np.zeros(2))
+    """
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
         remedy = "Make them numbers: a column of words becomes labels 0, 1, ..."
         raise TypeError(message(argument, f"dtype {array.dtype}", "numbers", remedy))
 
 
+def held_alike(known: np.ndarray, held: Any) -> np.ndarray:
+    """Which numbers stay what they are in the dtype that JAX holds them in: 64 bits become 32.
+
+    Example:
+        >>> held_alike(np.array([1e9, 1e39]), np.float32)
+        array([ True, False])
+    """
+    with np.errstate(over="ignore"):
+        narrow = known.astype(held)
+    return np.isfinite(narrow) if jnp.issubdtype(held, jnp.inexact) else narrow == known
+
+
 def _check_held(argument: str, array: Any) -> None:
     """JAX holds 64-bit numbers in 32 bits: none may become another one, or infinite."""
     held = jax.dtypes.canonicalize_dtype(array.dtype)
-    if held == array.dtype:
-        return
-
-    def same(known: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            narrow = known.astype(held)
-        return np.isfinite(narrow) if jnp.issubdtype(held, jnp.inexact) else narrow == known
-
-    check_values(argument, array, same, f"numbers that {held} holds", "Scale them, or enable jax_enable_x64.")
+    if held != array.dtype:
+        remedy = "Scale them, or enable jax_enable_x64."
+        check_values(argument, array, lambda known: held_alike(known, held), f"numbers that {held} holds", remedy)

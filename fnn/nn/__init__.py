@@ -6,6 +6,7 @@ from fnn.nn.conv import conv
 from fnn.nn.dense import dense
 from fnn.nn.dropout import dropout
 from fnn.nn.layer import Layer, Shaped, check_layer, residual, sequential, stateless
+from fnn.nn.masked import keep_units
 from fnn.nn.models import cnn, mlp, perceptron, resnet
 from fnn.nn.norm import group_norm, layer_norm, rms_norm
 from fnn.nn.pool import avg_pool, flatten, global_avg_pool, max_pool
@@ -26,6 +27,7 @@ __all__ = [
     "flatten",
     "global_avg_pool",
     "group_norm",
+    "keep_units",
     "layer_norm",
     "max_pool",
     "mlp",

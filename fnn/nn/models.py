@@ -11,6 +11,7 @@ from fnn.nn.conv import conv
 from fnn.nn.dense import dense
 from fnn.nn.dropout import dropout as dropout_layer
 from fnn.nn.layer import Layer, Shaped, residual, sequential
+from fnn.nn.masked import check_active, keep_units, of_active
 from fnn.nn.parameters import check_entries, check_fit
 from fnn.nn.pool import flatten, global_avg_pool, max_pool
 from fnn.nn.window import Sizes, check_settings
@@ -52,6 +53,7 @@ def mlp(
     dropout: Scalar = 0.0,
     norm: Callable[[], Layer] | None = None,
     w_init: str | Initializer | None = None,
+    active: Sequence[Scalar] | None = None,
 ) -> Layer:
     """A multi-layer perceptron, `h_l = f(h_{l-1} W_l + b_l)`, whose last layer has no activation.
 
@@ -62,12 +64,16 @@ def mlp(
         norm: makes a normalization layer, put before each activation.
         w_init: draws every W, an initializer or its name. None picks He for ReLU-like activations,
             normalized Xavier (Glorot) for the others, and normalized Xavier for the last layer.
+        active: how many units of each hidden layer take part, which may be traced: a sweep over widths. The
+            others are held at zero, so that the network is the narrower one; its first weights are drawn for
+            the active fans.
 
     Returns:
         A layer from x (n, d_in) to y (n, widths[-1]), with parameters `dense_0/w`, `dense_0/b`, ...
 
     Raises:
-        ValueError: no widths, a width below 1, an unknown activation, or x that is not a matrix.
+        ValueError: no widths, a width below 1, an unknown activation, active units that are not there or with
+            another norm than batch_norm, or x that is not a matrix.
 
     Example:
         >>> net = mlp([128, 64, 10])
@@ -88,12 +94,17 @@ def mlp(
     f = activations.get(activation)
     hidden_init = _initializer_for(f) if w_init is None else w_init
     drop = dropout_layer(dropout)
+    *hidden, outputs = widths
+    units = [None] * len(hidden) if active is None else check_active(active, widths, norm)
     layers: list[Layer] = []
-    for width in widths[:-1]:
-        layers += [dense(width, w_init=hidden_init), *([norm()] if norm else []), activation_layer(f)]
+    for width, fan_in, fan_out in zip(hidden, [None, *units], units, strict=False):
+        draw = of_active(hidden_init, fan_in, fan_out)
+        layers += [dense(width, w_init=draw), *([norm()] if norm else []), activation_layer(f)]
+        layers += [] if fan_out is None else [keep_units(fan_out)]
         # Without dropout no key is asked for; the result is that of a traced rate 0.
         layers += [] if is_zero(dropout) else [drop]
-    return _of_vectors("mlp", sequential(*layers, dense(widths[-1], w_init=w_init)))
+    last = dense(outputs, w_init=of_active(w_init, units[-1] if units else None, None))
+    return _of_vectors("mlp", sequential(*layers, last))
 
 
 def cnn(

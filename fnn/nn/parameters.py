@@ -29,7 +29,8 @@ def drawn(argument: str, draw: Initializer, key: Key, shape: Shape, dtype: DType
         Array([0., 0.], dtype=float32)
     """
     p = draw(key, shape, dtype)
-    expected = f"{jnp.dtype(dtype)}{list(shape)}"
+    # A size may be one of NumPy's integers.
+    expected = f"{jnp.dtype(dtype)}{[int(size) for size in shape]}"
     got = f"{p.dtype}{list(p.shape)}" if isinstance(p, jax.Array | np.ndarray) else f"a {type(p).__name__}"
     if got != expected:
         remedy = "An initializer draws: (key, shape, dtype) -> Array. A factory is called first: he()."

@@ -8,7 +8,7 @@ from fnn.optim.adam import AdamState, adam
 from fnn.optim.average import AverageState, average_of, with_average
 from fnn.optim.conventions import convention, conventions
 from fnn.optim.formula import Convention
-from fnn.optim.hyperparams import HyperparamsState, hyperparams_of, with_hyperparams
+from fnn.optim.hyperparams import HyperparamsState, hyperparams_of, replace_hyperparams, with_hyperparams
 from fnn.optim.momentum import MomentumState, momentum
 from fnn.optim.rmsprop import RmspropState, rmsprop
 from fnn.optim.sgd import SgdState, sgd
@@ -29,6 +29,7 @@ __all__ = [
     "conventions",
     "hyperparams_of",
     "momentum",
+    "replace_hyperparams",
     "rmsprop",
     "sgd",
     "with_average",

@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -101,13 +102,66 @@ def hyperparams_of(opt_state: OptState) -> dict[str, Array]:
         >>> hyperparams_of(tx.init(jnp.zeros(2)))
         {'learning_rate': Array(0.5, dtype=float32)}
     """
-    found: dict[str, Array] = {}
+    return _named(opt_state)
+
+
+def replace_hyperparams(opt_state: OptState, hyperparams: Mapping[str, Any]) -> OptState:
+    """The state of an optimizer with other hyperparameters, by the names of `hyperparams_of`; the rest stays.
+
+    A number that a schedule gives is set by the schedule again at the next update.
+
+    Args:
+        opt_state: the state of `with_hyperparams(...)`, at any depth; also that of a population, stacked.
+        hyperparams: the new numbers, each of the shape of the old one; they may be traced.
+
+    Raises:
+        ValueError: a name that the state does not hold, or another shape.
+
+    Example:
+        >>> state = with_hyperparams(fnn.optim.sgd, learning_rate=0.5).init(jnp.zeros(2))
+        >>> hyperparams_of(replace_hyperparams(state, {"learning_rate": 0.25}))
+        {'learning_rate': Array(0.25, dtype=float32)}
+    """
+    known = hyperparams_of(opt_state)
+    for name, value in hyperparams.items():
+        if name not in known:
+            raise ValueError(
+                message("hyperparams", repr(name), f"a name that the state holds ({', '.join(known) or 'none'})")
+            )
+        if np.shape(value) != np.shape(known[name]):
+            raise ValueError(message(name, f"shape {np.shape(value)}", f"shape {np.shape(known[name])}"))
+    # The numbers are counted in one fixed order, and the count in their place tells the name of each.
+    counted = itertools.count()
+    names = {place: name for name, place in _named(_each_number(opt_state, lambda _: next(counted))).items()}
+    places = itertools.count()
+
+    def new(old: Array) -> Array:
+        value = hyperparams.get(names.get(next(places), ""))
+        return old if value is None else jnp.asarray(value, old.dtype)
+
+    return _each_number(opt_state, new)
+
+
+def _named(opt_state: OptState) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for node in jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, HyperparamsState)):
         if isinstance(node, HyperparamsState):
-            for name, value in (node.hyperparams | hyperparams_of(node.inner)).items():
+            for name, value in (node.hyperparams | _named(node.inner)).items():
                 again = sum(known.rstrip("0123456789").rstrip("_") == name for known in found)
                 found[f"{name}_{again}" if again else name] = value
     return found
+
+
+def _each_number(opt_state: OptState, change: Callable[[Any], Any]) -> OptState:
+    """Changes every hyperparameter that a state holds, in one fixed order."""
+
+    def node(x: Any) -> Any:
+        if not isinstance(x, HyperparamsState):
+            return x
+        numbers = {name: change(value) for name, value in x.hyperparams.items()}
+        return HyperparamsState(x.count, numbers, _each_number(x.inner, change))
+
+    return jax.tree.map(node, opt_state, is_leaf=lambda x: isinstance(x, HyperparamsState))
 
 
 def _is_number(value: Any) -> bool:

@@ -8,6 +8,7 @@ from fnn.plot.curves import learning_curves
 from fnn.plot.examples import predictions, worst_examples
 from fnn.plot.maps import feature_maps
 from fnn.plot.matrix import confusion_matrix
+from fnn.plot.sweep import heat_map, parallel_coordinates
 from fnn.plot.weights import filters, first_layer_weights
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "feature_maps",
     "filters",
     "first_layer_weights",
+    "heat_map",
     "learning_curves",
+    "parallel_coordinates",
     "predictions",
     "worst_examples",
 ]

@@ -6,6 +6,7 @@ from fnn.train.precision import Precision
 from fnn.train.progress import Bar, Reporter
 from fnn.train.run import run
 from fnn.train.state import TrainState, init_state
+from fnn.train.statistics import refresh_statistics
 from fnn.train.step import Step, make_step
 from fnn.train.stopping import next_batch
 from fnn.train.supervised import supervised, takes_weights
@@ -21,6 +22,7 @@ __all__ = [
     "make_eval",
     "make_step",
     "next_batch",
+    "refresh_statistics",
     "run",
     "supervised",
     "takes_weights",

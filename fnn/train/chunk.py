@@ -1,7 +1,7 @@
 """Any number of training steps as one program, with validation and early stopping inside it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import numpy as np
 from fnn.data import Dataset, epoch_order
 from fnn.errors import values_behind
 from fnn.train.evaluate import make_eval
-from fnn.train.guard import is_finite
+from fnn.train.guard import is_finite, unguarded
 from fnn.train.plan import Plan, on_batch
 from fnn.train.state import TrainState
 from fnn.train.step import Step
@@ -92,7 +92,7 @@ def make_advance(
     The order of data, and so the result, is that of `fnn.train.run`, however the steps are cut into calls.
 
     Args:
-        step: a training step.
+        step: a training step; of a guarded one, the step inside it.
         net: its network, for the validation.
         measured: what is measured on the validation set, `loss` among it; None without one.
         plan: how an epoch is cut into batches.
@@ -110,13 +110,13 @@ def make_advance(
         3
     """
     evaluate = None if measured is None else make_eval(net, measured)
+    # Broken lanes are told by the carry; a guard that holds the count would have no end here.
+    plain = unguarded(step)
     targets, val_targets = data.y, None if validation is None else validation.y
 
     def advance(carry: Carry, data: Dataset, validation: Dataset | None, stop: Array) -> Carry:
-        def one(numbered: tuple[Array, Carry], order: tuple[Array, Array]) -> tuple[Array, Carry]:
-            i, carry = numbered
-            state, terms = _stepped(step, data, plan, carry.state, order, i, targets)
-            return i + 1, _counted(carry, state, terms)
+        def take(state: TrainState, indices: Array, weight: Array) -> tuple[TrainState, Metrics]:
+            return on_batch(plain, data, plan, state, indices, weight, targets)
 
         def end_epoch(carry: Carry) -> Carry:
             row = {name: total / plan.examples for name, total in carry.sums.items()}
@@ -126,29 +126,70 @@ def make_advance(
                 row |= {f"val_{name}": value for name, value in measures.items()}
             return _recorded(carry, row, plan, patience)
 
-        def segment(carry: Carry) -> Carry:
-            epoch, first = carry.state.step // plan.steps, carry.state.step % plan.steps
-            order = epoch_order(carry.state.key, epoch, plan.examples, plan.batch_size)
-            until = jnp.minimum(plan.steps, first + stop - carry.state.step)
-            i, carry = jax.lax.while_loop(
-                lambda c: (c[0] < until) & (c[1].broken < 0), lambda c: one(c, order), (first, carry)
-            )
-            return jax.lax.cond((i == plan.steps) & (carry.broken < 0), end_epoch, lambda c: c, carry)
-
-        last = jax.lax.while_loop(lambda c: (c.state.step < stop) & (c.broken < 0) & ~c.stopped, segment, carry)
+        last = train_until(stop, plan, carry, take, _counted, end_epoch, lambda c: (c.broken < 0) & ~c.stopped)
         return _looked_through(carry, last)
 
     return advance
 
 
-def _stepped(
-    step: Step, data: Dataset, plan: Plan, state: TrainState, order: tuple[Array, Array], i: Array, targets: Array
+C = TypeVar("C", bound=Any)
+Take = Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]
+
+
+def train_until(
+    stop: Array,
+    plan: Plan,
+    carry: C,
+    take: Take,
+    count: Callable[[C, TrainState, Metrics], C],
+    end_epoch: Callable[[C], C],
+    going: Callable[[C], Any],
+) -> C:
+    """Trains until `carry.state.step` is `stop`, or until it is not `going`: a loop over epochs of one over steps.
+
+    Args:
+        stop: the step to stop at, int32.
+        plan: how an epoch is cut into batches.
+        carry: what goes from step to step, a NamedTuple with the training state as `state`.
+        take: (state, indices, weight) to (state, terms), one step on these examples.
+        count: (carry, state, terms) to the carry after that step.
+        end_epoch: the carry after the last step of an epoch.
+        going: whether to go on; only `count` and `end_epoch` change the answer.
+
+    Example:
+        >>> class Alone(NamedTuple):
+        ...     state: TrainState
+        >>> state = TrainState(jnp.array(0), {}, {}, (), jax.random.key(0))
+        >>> take = lambda state, indices, weight: (state._replace(step=state.step + 1), {})
+        >>> last = train_until(jnp.array(3), Plan(4, 2, 2, True), Alone(state), take,
+        ...     lambda carry, state, terms: Alone(state), lambda carry: carry, lambda carry: True)
+        >>> int(last.state.step)
+        3
+    """
+
+    def segment(carry: C) -> C:
+        epoch, first = carry.state.step // plan.steps, carry.state.step % plan.steps
+        order = epoch_order(carry.state.key, epoch, plan.examples, plan.batch_size)
+        until = jnp.minimum(plan.steps, first + stop - carry.state.step)
+
+        def one(numbered: tuple[Array, C]) -> tuple[Array, C]:
+            i, carry = numbered
+            return i + 1, count(carry, *_taken(take, plan, carry.state, order, i))
+
+        i, carry = jax.lax.while_loop(lambda c: (c[0] < until) & going(c[1]), one, (first, carry))
+        return jax.lax.cond((i == plan.steps) & going(carry), end_epoch, lambda c: c, carry)
+
+    return jax.lax.while_loop(lambda c: (c.state.step < stop) & going(c), segment, carry)
+
+
+def _taken(
+    take: Take, plan: Plan, state: TrainState, order: tuple[Array, Array], i: Array
 ) -> tuple[TrainState, Metrics]:
     """One step on batch i; the last one is smaller where it is not filled up."""
 
     def of(size: int) -> tuple[TrainState, Metrics]:
         indices, weight = (rows[i, :size] for rows in order)
-        return on_batch(step, data, plan, state, indices, weight, targets)
+        return take(state, indices, weight)
 
     if plan.one_shape:
         return of(plan.batch_size)
@@ -169,7 +210,12 @@ def _looked_through(start: Carry, last: Carry) -> Carry:
 
 def _recorded(carry: Carry, row: Metrics, plan: Plan, patience: int | None) -> Carry:
     epoch = carry.state.step // plan.steps - 1
-    history = {name: values.at[epoch].set(row[name].astype(values.dtype)) for name, values in carry.history.items()}
+
+    def entered(values: Array, value: Array) -> Array:
+        # The modulus is for a run that goes on from a later epoch than the first.
+        return values.at[epoch % len(values)].set(value.astype(values.dtype))
+
+    history = {name: entered(values, row[name]) for name, values in carry.history.items()}
     carry = carry._replace(sums=jax.tree.map(jnp.zeros_like, carry.sums), history=history)
     if carry.best is None:
         return carry

@@ -13,12 +13,13 @@ from fnn.data import Dataset, check_dataset, steps_per_epoch
 from fnn.errors import Interrupted, check_count, is_traced, message
 from fnn.optim import hyperparams_of
 from fnn.train.chunk import Carry, first_carry, make_advance
-from fnn.train.failure import failure, last_finite
-from fnn.train.plan import Plan
+from fnn.train.failure import failure
+from fnn.train.plan import Plan, on_device
 from fnn.train.precision import Precision
 from fnn.train.progress import Reporter, reporter_for
 from fnn.train.state import TrainState, init_state
 from fnn.train.step import Step, make_step
+from fnn.train.stopping import last_finite
 from fnn.train.supervised import check_metrics, supervised
 from fnn.typing import Augmentation, History, Key, Loss, Metric, Scalar
 
@@ -115,8 +116,8 @@ def fit(
             raise ValueError(
                 message("patience", patience, "a validation set with it", "Give validation=..., or no patience.")
             )
-    data = _on_device(check_dataset(data))
-    validation = None if validation is None else _on_device(check_dataset(validation, "validation"))
+    data = on_device(check_dataset(data))
+    validation = None if validation is None else on_device(check_dataset(validation, "validation"))
     metrics = check_metrics(metrics)
     plan = Plan(len(data.x), batch_size, steps_per_epoch(len(data.x), batch_size), weighted=True)
     loss_fn = supervised(net, loss, metrics=metrics, l2=l2, l1=l1, augment=augment)
@@ -180,7 +181,3 @@ def _reached(carry: Carry, plan: Plan) -> FitResult:
     epochs = int(carry.state.step) // plan.steps
     history = {name: jnp.asarray(np.asarray(values)[:epochs]) for name, values in carry.history.items()}
     return FitResult(carry.state, carry.state if carry.best is None else carry.best, history)
-
-
-def _on_device(data: Dataset) -> Dataset:
-    return Dataset(jnp.asarray(data.x), jnp.asarray(data.y))

@@ -96,7 +96,8 @@ def check_epoch_start(state: TrainState, plan: Plan) -> None:
     known = concrete(state.step)
     if known is not None and known.ndim == 0 and int(known) % plan.steps:
         got = f"{int(known)} steps, in the middle of an epoch of {plan.steps}"
-        raise ValueError(message("state", got, "a whole number of epochs", "Finish the epoch with step(state, batch)."))
+        remedy = 'Finish the epoch with executor="host", or with step(state, batch).'
+        raise ValueError(message("state", got, "a whole number of epochs", remedy))
 
 
 def on_device(data: Dataset) -> Dataset:

@@ -40,11 +40,16 @@ class Reporter:
 class Bar(Reporter):
     """A progress bar in the terminal: epoch, steps a second, loss, metrics, time left.
 
+    Args:
+        part: what the parts of the work are called.
+        unit: what is counted by the second.
+
     Example:
         >>> bar = Bar()
     """
 
-    def __init__(self) -> None:
+    def __init__(self, part: str = "epoch", unit: str = "steps") -> None:
+        self._part, self._unit = part, unit
         self._epochs, self._steps = 0, 1
         self._bar: Any = None
         self._task: Any = None
@@ -69,10 +74,10 @@ class Bar(Reporter):
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Moves the bar to this step."""
         epoch = min(step // self._steps + 1, self._epochs)
-        speed = f"{step / self.train_seconds:,.0f} steps/s" if self.train_seconds else ""
+        speed = f"{step / self.train_seconds:,.0f} {self._unit}/s" if self.train_seconds else ""
         values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name != "grad_norm")
         self._bar.update(
-            self._task, completed=step, description=f"epoch {epoch}/{self._epochs}", speed=speed, metrics=values
+            self._task, completed=step, description=f"{self._part} {epoch}/{self._epochs}", speed=speed, metrics=values
         )
 
     def finish(self, outcome: str) -> None:

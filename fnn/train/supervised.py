@@ -20,7 +20,7 @@ from fnn.errors import (
     message,
 )
 from fnn.train.state import check_network
-from fnn.tree import cast, weight_mask
+from fnn.tree import cast, total, weight_mask
 from fnn.typing import Array, Augmentation, Batch, Key, Loss, LossFn, Metric, Metrics, Params, Scalar, State
 
 _TAKEN = ("loss", "grad_norm", "finite")
@@ -201,6 +201,6 @@ def _penalty(params: Params, strength: Scalar, measure: Callable[[Array], Array]
     # A strength known to be 0 leaves the parameters unread.
     if is_zero(strength):
         return 0.0
+    # None is no leaf: what is no weight does not count.
     weights = jax.tree.map(lambda w, is_weight: measure(jnp.abs(w)) if is_weight else None, params, weight_mask(params))
-    sums = [jnp.sum(w.astype(jnp.promote_types(w.dtype, jnp.float32))) for w in jax.tree.leaves(weights)]
-    return strength * sum(sums, start=jnp.zeros(()))
+    return strength * total(weights)

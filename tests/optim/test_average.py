@@ -50,6 +50,40 @@ def test_average_by_the_sum(decay: float) -> None:
         np.testing.assert_allclose(w, _by_the_sum(path[name], decay), rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("decay", [None, 0.9])
+@pytest.mark.parametrize(("start", "every"), [(0, 1), (0, 7), (50, 1), (50, 7), (299, 1), (400, 3)])
+def test_from_some_update_on_and_one_of_some(decay: float | None, start: int, every: int) -> None:
+    path, state = jax.jit(lambda: _run(with_average(fnn.optim.adam(0.1), decay, start=start, every=every)))()
+    for name, w in _average(state).items():
+        taken = np.asarray(path[name])[start + every - 1 :: every]
+        # Before the first one that counts, it is the parameters themselves.
+        expected = _by_the_sum(taken, 1.0 if decay is None else decay) if len(taken) else path[name][-1]
+        np.testing.assert_allclose(w, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_equal_weights_are_the_limit_of_decay_one() -> None:
+    (_, equal), (_, near) = (
+        jax.jit(lambda d=d: _run(with_average(fnn.optim.adam(0.1), d)))() for d in (None, 1 - 1e-6)
+    )
+    for a, b in zip(*(jax.tree.leaves(_average(state)) for state in (equal, near)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_between_two_that_count_it_stays_bit_for_bit() -> None:
+    tx: Any = with_average(fnn.optim.sgd(0.1), None, start=2, every=3)
+    w: Any = W
+    state, seen = tx.init(W), []
+    for i in range(9):
+        updates, state = tx.update(jax.tree.map(lambda g, i=i: g[i], GRADS), state, w)
+        w = optax.apply_updates(w, updates)
+        seen.append((np.asarray(w["w"]), np.asarray(state.average["w"])))
+    np.testing.assert_allclose(seen[1][1], seen[1][0], rtol=1e-6)
+    for i, first in ((2, 1), (3, 1), (5, 4), (6, 4)):
+        np.testing.assert_array_equal(seen[i][1], seen[first][1])
+    np.testing.assert_allclose(seen[4][1], seen[4][0], rtol=1e-6)
+    np.testing.assert_allclose(seen[7][1], (seen[4][0] + seen[7][0]) / 2, rtol=1e-5)
+
+
 def test_updates_are_those_of_the_optimizer() -> None:
     path, state = jax.jit(lambda: _run(with_average(fnn.optim.adam(0.1))))()
     alone, inner = jax.jit(lambda: _run(fnn.optim.adam(0.1)))()
@@ -146,6 +180,13 @@ def test_the_laws() -> None:
 def test_arguments(arguments: Any, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=f"^{match}"):
         with_average(*arguments)
+
+
+def test_counts() -> None:
+    with pytest.raises(ValueError, match=r"^start: got -1, expected an integer >= 0"):
+        with_average(fnn.optim.sgd(0.1), start=-1)
+    with pytest.raises(ValueError, match=r"^every: got 0, expected an integer >= 1"):
+        with_average(fnn.optim.sgd(0.1), every=0)
 
 
 def test_calls_that_cannot_be() -> None:

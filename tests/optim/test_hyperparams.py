@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import fnn
-from fnn.optim import hyperparams_of, with_hyperparams
+from fnn.optim import hyperparams_of, replace_hyperparams, with_hyperparams
 
 RNG = np.random.default_rng(0)
 W = {"a": jnp.asarray(RNG.normal(size=(37, 5)), jnp.float32), "b": jnp.asarray(RNG.normal(size=3), jnp.float32)}
@@ -124,6 +124,30 @@ def test_names_at_any_depth() -> None:
         "learning_rate_1": 0.25,
     }
     assert hyperparams_of(fnn.optim.adam(0.1).init(W)) == {}
+
+
+def test_replaced_at_any_depth_and_nothing_else() -> None:
+    one, two = (with_hyperparams(fnn.optim.momentum, learning_rate=rate, beta=0.5) for rate in (0.5, 0.25))
+    state = optax.chain(optax.masked(one, {"a": True, "b": False}), two, fnn.optim.adam(0.1)).init(W)
+    new = jax.jit(replace_hyperparams)(state, {"learning_rate_1": 2.0, "beta": 0.75})
+    values = {name: float(value) for name, value in hyperparams_of(new).items()}
+    assert values == {"learning_rate": 0.5, "beta": 0.75, "learning_rate_1": 2.0, "beta_1": 0.5}
+    chex.assert_trees_all_equal(replace_hyperparams(new, hyperparams_of(state)), state)
+    inside = with_hyperparams(partial(fnn.optim.with_average, one), decay=0.5).init(W)
+    replaced = replace_hyperparams(inside, {"learning_rate": 0.125, "decay": 0.25})
+    assert {name: float(value) for name, value in hyperparams_of(replaced).items()} == {
+        "decay": 0.25, "learning_rate": 0.125, "beta": 0.5
+    }  # fmt: skip
+
+
+def test_what_cannot_be_replaced() -> None:
+    state = with_hyperparams(fnn.optim.sgd, learning_rate=0.1).init(W)
+    with pytest.raises(ValueError, match=r"^hyperparams: got 'beta', expected a name .*\(learning_rate\)\."):
+        replace_hyperparams(state, {"beta": 0.5})
+    with pytest.raises(ValueError, match=r"^hyperparams: got 'beta', expected a name .*\(none\)\."):
+        replace_hyperparams(fnn.optim.sgd(0.1).init(W), {"beta": 0.5})
+    with pytest.raises(ValueError, match=r"^learning_rate: got shape \(2,\), expected shape \(\)\."):
+        replace_hyperparams(state, {"learning_rate": jnp.ones(2)})
 
 
 def test_what_is_no_number_is_bound_before() -> None:
