@@ -47,9 +47,8 @@ class ByFans:
 
     def __call__(self, key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
         """Draws weights of this shape."""
-        given = Fans(self.fan_in, self.fan_out)
-        fans = Fans(*(own if g is None else g for own, g in zip(_fans(shape), given, strict=True)))
-        variance = self.variance(fans)
+        given = self.fan_in, self.fan_out
+        variance = self.variance(Fans(*(s if g is None else g for s, g in zip(_fans(shape), given, strict=True))))
         root = jnp.sqrt if is_traced(variance) else np.sqrt
         if not self.uniform:
             return _normal(key, shape, dtype, root(variance))

@@ -87,7 +87,9 @@ def parallel_coordinates(results: Results, by: str | None = None, order: Order |
         >>> len(parallel_coordinates(results).axes[0].lines) >= 6
         True
     """
-    import matplotlib as mpl
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
     values = _numbers(results, None)
     means, ranking = results.measure(by).mean(axis=1), results.ranking(by, order)
@@ -95,7 +97,7 @@ def parallel_coordinates(results: Results, by: str | None = None, order: Order |
     least = results.order_of(by, order) == "min"
     # The worst ones would take all of the scale: what is worse than most has one colour.
     ends = np.sort(means[ranking[: max(1, int(0.8 * len(ranking)))]])[[0, -1]] if len(ranking) else np.zeros(2)
-    norm, colours = mpl.colors.Normalize(*ends, clip=True), mpl.colormaps["viridis_r" if least else "viridis"]
+    norm, colours = Normalize(*ends, clip=True), colormaps["viridis_r" if least else "viridis"]
     figure = figure_of(1, width=max(5.0, 2.0 + 1.7 * len(values)), height=3.6, lines=False)
     (axes,) = figure.axes
     heights = np.stack([_scaled(v) for v in values.values()], axis=1)
@@ -104,7 +106,7 @@ def parallel_coordinates(results: Results, by: str | None = None, order: Order |
         colour = VERMILION if best else colours(norm(means[place]))
         axes.plot(heights[place], color=colour, lw=2.6 if best else 1.0, alpha=1.0 if best else 0.7)
     _upright(axes, values)
-    figure.colorbar(mpl.cm.ScalarMappable(norm, colours), ax=axes, label=_words(results.measure_name(by)), pad=0.08)
+    figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=_words(results.measure_name(by)), pad=0.08)
     if len(ranking):
         best = ", ".join(f"{_words(name)} {v[ranking[0]]:.3g}" for name, v in values.items())
         axes.set_title(f"best of {len(means):,}: {best}", fontsize=9)

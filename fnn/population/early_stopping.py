@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from fnn.data import Dataset, check_dataset, steps_per_epoch, take
 from fnn.errors import check_callable, check_count, check_shape
 from fnn.train.chunk import first_carry, make_advance
-from fnn.train.plan import Plan, check_epoch_start
+from fnn.train.guard import unguarded
+from fnn.train.plan import Plan, check_epoch_start, on_device
 from fnn.train.state import TrainState
 from fnn.train.step import Step
 from fnn.train.supervised import check_metrics, heeds_weights
@@ -90,7 +91,9 @@ def until_stopped(
     check_callable("loss", loss, "a function (outputs, targets) -> one value per example")
     check_count("epochs", epochs)
     check_count("patience", patience)
-    data, validation = _on_device(check_dataset(data)), _on_device(check_dataset(validation, "validation"))
+    data, validation = on_device(check_dataset(data)), on_device(check_dataset(validation, "validation"))
+    # A lane that is not finite stops by itself.
+    step = unguarded(step)
     measured = {"loss": loss, **check_metrics(metrics)}
     cut = Plan(len(data.x), batch_size, steps_per_epoch(len(data.x), batch_size), heeds_weights(step))
 
@@ -115,7 +118,3 @@ def _reported(step: Step, state: TrainState, data: Dataset, batch_size: int) -> 
     for name, value in metrics.items():
         check_shape(f"metric '{name}' of step", value, (), "A step reports one number a batch.")
     return list(metrics)
-
-
-def _on_device(data: Dataset) -> Dataset:
-    return Dataset(jnp.asarray(data.x), jnp.asarray(data.y))

@@ -10,7 +10,7 @@ import numpy as np
 from fnn.data import Dataset, epoch_order
 from fnn.errors import values_behind
 from fnn.train.evaluate import make_eval
-from fnn.train.guard import is_finite, unguarded
+from fnn.train.guard import is_finite
 from fnn.train.plan import Plan, on_batch
 from fnn.train.state import TrainState
 from fnn.train.step import Step
@@ -92,7 +92,7 @@ def make_advance(
     The order of data, and so the result, is that of `fnn.train.run`, however the steps are cut into calls.
 
     Args:
-        step: a training step; of a guarded one, the step inside it.
+        step: a training step.
         net: its network, for the validation.
         measured: what is measured on the validation set, `loss` among it; None without one.
         plan: how an epoch is cut into batches.
@@ -110,13 +110,11 @@ def make_advance(
         3
     """
     evaluate = None if measured is None else make_eval(net, measured)
-    # Broken lanes are told by the carry; a guard that holds the count would have no end here.
-    plain = unguarded(step)
     targets, val_targets = data.y, None if validation is None else validation.y
 
     def advance(carry: Carry, data: Dataset, validation: Dataset | None, stop: Array) -> Carry:
         def take(state: TrainState, indices: Array, weight: Array) -> tuple[TrainState, Metrics]:
-            return on_batch(plain, data, plan, state, indices, weight, targets)
+            return on_batch(step, data, plan, state, indices, weight, targets)
 
         def end_epoch(carry: Carry) -> Carry:
             row = {name: total / plan.examples for name, total in carry.sums.items()}
@@ -126,7 +124,8 @@ def make_advance(
                 row |= {f"val_{name}": value for name, value in measures.items()}
             return _recorded(carry, row, plan, patience)
 
-        last = train_until(stop, plan, carry, take, _counted, end_epoch, lambda c: (c.broken < 0) & ~c.stopped)
+        going = lambda c: (c.broken < 0) & ~c.stopped  # noqa: E731
+        last = train_until(stop, plan, carry, take, _counted, end_epoch, going)
         return _looked_through(carry, last)
 
     return advance
