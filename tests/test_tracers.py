@@ -29,8 +29,6 @@ NEVER_TRACED = {
     ("data.digits", "test_share"): "sets the shapes of the parts",
     ("fit", "l2"): "fit is the host's side, never traced; it hands the number to supervised",
     ("fit", "l1"): "as l2",
-    ("population.grid", "axes"): "the values themselves, which are laid out",
-    ("population.choice", "values"): "the values themselves, which are drawn from",
     ("fit", "clip_norm"): "as l2; to make_step",
 }
 

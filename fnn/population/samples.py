@@ -12,11 +12,12 @@ from fnn.errors import check_callable, check_count, check_key, check_scalar, con
 from fnn.keys import for_layer
 from fnn.typing import Array, Key, Scalar
 
+Values: TypeAlias = Sequence[Any] | np.ndarray | Array
 Distribution: TypeAlias = Callable[[Key, int], Array]
 """(key, n) to n values drawn, an array (n,)."""
 
 
-def grid(**axes: Sequence[float] | Array) -> dict[str, Array]:
+def grid(**axes: Values) -> dict[str, Array]:
     """Every combination of the values given by name, the last name's values changing fastest.
 
     Args:
@@ -114,7 +115,7 @@ def log_uniform(low: Scalar, high: Scalar) -> Distribution:
     )
 
 
-def choice(values: Sequence[float] | Array) -> Distribution:
+def choice(values: Values) -> Distribution:
     """The distribution in which each of these numbers is as likely as another.
 
     Raises:

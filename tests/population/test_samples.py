@@ -12,6 +12,8 @@ from scipy import stats
 from fnn.population import choice, grid, log_uniform, sample, uniform
 
 KEY = jax.random.key(0)
+NUMBER: Any = 0.1
+LIST: Any = [1, 2]
 
 
 def test_grid_is_the_product_in_order() -> None:
@@ -67,7 +69,11 @@ def test_a_name_draws_the_same_whatever_stands_beside_it() -> None:
     [
         (lambda: grid(), ValueError, r"^grid: got nothing, expected values by name\. Such as learning_rate"),
         (lambda: grid(a=[]), ValueError, "^a: got no values, expected at least one"),
-        (lambda: grid(a=0.1), TypeError, r"^a: got 0\.1, expected a list of values\. For a single one give \[0\.1\]\."),
+        (
+            lambda: grid(a=NUMBER),
+            TypeError,
+            r"^a: got 0\.1, expected a list of values\. For a single one give \[0\.1\]\.",
+        ),
         (lambda: grid(a=["relu"]), TypeError, "^a: got values such as .*'relu'.*, expected numbers.*loop over it"),
         (lambda: grid(a=[[1], [1, 2]]), ValueError, "^a: got values of several shapes, expected a list of numbers"),
         (lambda: choice([]), ValueError, "^values: got no values, expected at least one"),
@@ -77,8 +83,8 @@ def test_a_name_draws_the_same_whatever_stands_beside_it() -> None:
         (lambda: log_uniform(1.0, 0.5), ValueError, "^high: got 0.5, expected a number above low"),
         (lambda: sample(KEY, 5), ValueError, "^sample: got nothing, expected distributions by name"),
         (lambda: sample(KEY, 0, a=uniform(0, 1)), ValueError, "^n: got 0, expected an integer >= 1"),
-        (lambda: sample(KEY, 5, a=[1, 2]), TypeError, r"^a: got a list of 2, expected a distribution\. Of values"),
-        (lambda: sample(0, 5, a=uniform(0, 1)), TypeError, "^key: got 0, expected one typed key"),
+        (lambda: sample(KEY, 5, a=LIST), TypeError, r"^a: got a list of 2, expected a distribution\. Of values"),
+        (lambda: sample(NUMBER, 5, a=uniform(0, 1)), TypeError, "^key: got 0.1, expected one typed key"),
         (lambda: sample(KEY, 5, a=lambda key, n: jnp.zeros(3)), ValueError, r"^result of a: got shape \(3,\)"),
     ],
 )
