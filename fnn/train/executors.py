@@ -28,7 +28,7 @@ _WAITING = 256
 """Steps after which a host loop fetches their metrics: it waits seldom, and holds few of them."""
 
 
-def by_scan(step: Step, data: Dataset, cut: Plan, epochs: int) -> Train:
+def by_scan(step: Step, data: Dataset, cut: Plan, epochs: int, order_key: Key | None = None) -> Train:
     """One pure function: a scan over epochs of a scan over batches.
 
     Example:
@@ -41,7 +41,8 @@ def by_scan(step: Step, data: Dataset, cut: Plan, epochs: int) -> Train:
 
     def epoch(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
         plan = cut.suited(state)
-        indices, weight = epoch_order(state.key, state.step // plan.steps, plan.examples, plan.batch_size)
+        key = state.key if order_key is None else order_key
+        indices, weight = epoch_order(key, state.step // plan.steps, plan.examples, plan.batch_size)
         whole = plan.steps if plan.one_shape else plan.examples // plan.batch_size
         state, metrics = jax.lax.scan(
             lambda state, rows: on_batch(plain, data, plan, state, *rows), state, (indices[:whole], weight[:whole])
@@ -54,7 +55,7 @@ def by_scan(step: Step, data: Dataset, cut: Plan, epochs: int) -> Train:
 
     def train(state: TrainState) -> tuple[TrainState, History]:
         check_epoch_start(state, cut)
-        whole = epoch if plain is step else stopping(epoch, step, data, cut)
+        whole = epoch if plain is step else stopping(epoch, step, data, cut, order_key)
         return jax.lax.scan(whole, state, None, length=epochs)
 
     return train

@@ -5,11 +5,12 @@ from typing import Any
 
 from fnn.data import Dataset, Source, check_dataset, steps_per_epoch
 from fnn.data.source import Rows, is_source, is_streamed, open_rows
-from fnn.errors import check_callable, check_choice, check_count, message
+from fnn.errors import check_callable, check_choice, check_count, check_key, message
 from fnn.train.executors import Train, by_chunks, by_host, by_scan, check_host
 from fnn.train.plan import Plan
 from fnn.train.step import Step
 from fnn.train.supervised import heeds_weights
+from fnn.typing import Key
 
 _EXECUTORS: dict[str, Callable[..., Train]] = {"scan": by_scan, "chunks": by_chunks, "host": by_host}
 
@@ -22,6 +23,7 @@ def run(
     epochs: int,
     executor: str = "scan",
     chunk: int | None = None,
+    order_key: Key | None = None,
 ) -> Train:
     """A whole training run, as a function of the state that it starts from.
 
@@ -54,6 +56,9 @@ def run(
         epochs: how often each example is used.
         executor: "scan", "chunks" or "host".
         chunk: steps in one call of the program, for "chunks"; None makes it an epoch's.
+        order_key: the typed key that the order of examples follows from, with "scan"; None takes the state's own.
+            Networks of a population that share it see the same batches: their first layer is one wide product,
+            which is faster, but their noise is no longer independent.
 
     Returns:
         train(state) to (state, history): each metric's mean over the examples of each epoch, by name. With a
@@ -82,10 +87,12 @@ def run(
     check_count("epochs", epochs)
     check_choice("executor", executor, _EXECUTORS)
     _check_chunk(chunk, executor)
+    _check_order(order_key, executor)
     held = _held(data, executor)
     examples = held.examples if isinstance(held, Rows) else len(held.x)
     cut = Plan(examples, batch_size, steps_per_epoch(examples, batch_size), heeds_weights(step))
-    return _EXECUTORS[executor](step, held, cut, epochs, *([chunk or cut.steps] if executor == "chunks" else []))
+    special = {"scan": [order_key], "chunks": [chunk or cut.steps]}
+    return _EXECUTORS[executor](step, held, cut, epochs, *special.get(executor, []))
 
 
 def _check_chunk(chunk: Any, executor: str) -> None:
@@ -94,6 +101,15 @@ def _check_chunk(chunk: Any, executor: str) -> None:
     check_count("chunk", chunk)
     if executor != "chunks":
         raise ValueError(message("chunk", chunk, f"None with executor={executor!r}", 'Give executor="chunks".'))
+
+
+def _check_order(order_key: Any, executor: str) -> None:
+    if order_key is None:
+        return
+    check_key("order_key", order_key)
+    if executor != "scan":
+        remedy = "There a single network trains, and the state's own key orders its data."
+        raise ValueError(message("order_key", "a key", f"None with executor={executor!r}", remedy))
 
 
 def _held(data: Any, executor: str) -> Dataset | Rows:

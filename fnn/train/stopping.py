@@ -13,13 +13,13 @@ from fnn.train.plan import Plan, on_batch
 from fnn.train.state import TrainState, check_state
 from fnn.train.step import Step
 from fnn.train.supervised import heeds_weights
-from fnn.typing import Array, Batch, History, Metrics
+from fnn.typing import Array, Batch, History, Key, Metrics
 
 C = TypeVar("C", bound=Any)
 Epoch: TypeAlias = Callable[[TrainState, None], tuple[TrainState, Metrics]]
 
 
-def stopping(epoch: Epoch, step: Step, data: Dataset, cut: Plan) -> Epoch:
+def stopping(epoch: Epoch, step: Step, data: Dataset, cut: Plan, order_key: Key | None = None) -> Epoch:
     """An epoch after which a state stands at its first step that is not finite, if there is one, for good.
 
     The epoch's plain steps are taken first, and looked at once, at the end. Only where that is not finite, the
@@ -31,6 +31,7 @@ def stopping(epoch: Epoch, step: Step, data: Dataset, cut: Plan) -> Epoch:
         step: the guarded step.
         data: all examples.
         cut: how an epoch is cut.
+        order_key: the key of the order of data; None takes the state's.
 
     Returns:
         The same with the metric `finite`, the share of its examples that were trained on. The other metrics are NaN
@@ -53,7 +54,7 @@ def stopping(epoch: Epoch, step: Step, data: Dataset, cut: Plan) -> Epoch:
         begins = state.step % plan.steps == 0
         tried, metrics = epoch(state, None)
         fine = begins & is_finite(state, tried, metrics)
-        new = _up_to(step, data, plan, chosen(fine, tried, state), begins & ~fine)
+        new = _up_to(step, data, plan, order_key, chosen(fine, tried, state), begins & ~fine)
         share = share_of(plan, new.step - state.step)
         metrics = {name: jnp.where(share == 1, m, jnp.nan) for name, m in metrics.items()}
         return new, {**metrics, "finite": share}
@@ -93,13 +94,14 @@ def with_shares(history: History, plan: Plan, span: range, state: TrainState) ->
     return {**{name: jnp.where(share == 1, m, jnp.nan) for name, m in history.items()}, "finite": share}
 
 
-def _up_to(step: Step, data: Dataset, plan: Plan, state: TrainState, going: Array) -> TrainState:
+def _up_to(step: Step, data: Dataset, plan: Plan, order_key: Key | None, state: TrainState, going: Array) -> TrainState:
     """From the start of an epoch, the state before its first step that is not taken; unless `going`, as it is."""
 
     def one(c: tuple[Array, TrainState, Array]) -> tuple[Array, TrainState, Array]:
         i, state, _ = c
         # In here, so that a loop without rounds permutes nothing.
-        order = epoch_order(state.key, state.step // plan.steps, plan.examples, plan.batch_size)
+        key = state.key if order_key is None else order_key
+        order = epoch_order(key, state.step // plan.steps, plan.examples, plan.batch_size)
 
         def of(size: int) -> tuple[TrainState, Metrics]:
             return on_batch(step, data, plan, state, *(rows[i, :size] for rows in order))
@@ -140,7 +142,7 @@ def last_finite(again: Callable[[int], C], start: C, end: C) -> C:
     return good
 
 
-def next_batch(step: Step, data: Dataset, state: TrainState, *, batch_size: int) -> Batch:
+def next_batch(step: Step, data: Dataset, state: TrainState, *, batch_size: int, order_key: Key | None = None) -> Batch:
     """The batch that the next step of a run sees: which examples it holds follows from `state.key` and `state.step`.
 
     Of a run that a guard has stopped, and of `error.result` of a fit, it is the batch that broke the step.
@@ -150,6 +152,7 @@ def next_batch(step: Step, data: Dataset, state: TrainState, *, batch_size: int)
         data: the run's examples.
         state: one state; of a population take a lane first.
         batch_size: the run's.
+        order_key: the run's, where it was given one.
 
     Raises:
         ValueError: states of a population, or a batch size below 1 or above the data.
@@ -174,6 +177,7 @@ def next_batch(step: Step, data: Dataset, state: TrainState, *, batch_size: int)
     steps = steps_per_epoch(len(data.x), batch_size)
     plan = Plan(len(data.x), batch_size, steps, heeds_weights(step)).suited(state)
     epoch, i = divmod(int(known), plan.steps)
-    indices, weight = epoch_order(state.key, epoch, plan.examples, plan.batch_size)
+    key = state.key if order_key is None else order_key
+    indices, weight = epoch_order(key, epoch, plan.examples, plan.batch_size)
     size = plan.batch_size if plan.one_shape else plan.size(i)
     return take(data, indices[i, :size], weight[i] if plan.filled else None)
