@@ -22,7 +22,7 @@ PARAMS = {"w": jnp.array([1.0, -2.0]), "b": jnp.array([0.5])}
 NET = fnn.nn.mlp([4, 3], "tanh")
 STATE = fnn.train.init_state(KEY, NET, fnn.optim.sgd(0.1), X)
 
-DATA = {"x", "predictions", "targets", "probabilities", "logits", "labels", "outputs"}
+DATA = {"x", "predictions", "targets", "probabilities", "logits", "labels", "outputs", "indices"}
 """Names of arrays, not of a factory's numbers."""
 NEVER_TRACED = {
     ("data.split", "test_share"): "sets the shapes of the parts",

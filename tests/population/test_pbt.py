@@ -16,7 +16,8 @@ from fnn.population import exploit_and_explore, population_based_training, take
 from fnn.train import TrainState, init_state, make_step, supervised
 
 N = 10
-NET = fnn.nn.mlp([4, 1], "tanh", norm=fnn.nn.batch_norm)
+# Normalized after the activation: a bias or scale before batch_norm has rounding for a gradient, which Adam enlarges.
+NET = fnn.nn.sequential(fnn.nn.dense(4), fnn.nn.activation("tanh"), fnn.nn.batch_norm(), fnn.nn.dense(1))
 TX = fnn.optim.with_hyperparams(fnn.optim.adam, learning_rate=0.1, b1=0.9, weight_decay=0.01)
 LOSS_FN = supervised(NET, fnn.losses.squared_error)
 X = jnp.linspace(-1.0, 1.0, 16)[:, None]
