@@ -16,11 +16,11 @@ from fnn.population import exploit_and_explore, population_based_training, take
 from fnn.train import TrainState, init_state, make_step, supervised
 
 N = 10
-# Normalized after the activation: a bias or scale before batch_norm has rounding for a gradient, which Adam enlarges.
+# No gradient is zero but for rounding, which Adam would enlarge: normalized after the activation, and X not symmetric.
 NET = fnn.nn.sequential(fnn.nn.dense(4), fnn.nn.activation("tanh"), fnn.nn.batch_norm(), fnn.nn.dense(1))
 TX = fnn.optim.with_hyperparams(fnn.optim.adam, learning_rate=0.1, b1=0.9, weight_decay=0.01)
 LOSS_FN = supervised(NET, fnn.losses.squared_error)
-X = jnp.linspace(-1.0, 1.0, 16)[:, None]
+X = jnp.linspace(-1.0, 2.0, 16)[:, None]
 DATA = Dataset(X, 2 * X)
 RUN = fnn.train.run(make_step(LOSS_FN, TX), DATA, batch_size=8, epochs=1)
 BOUNDS = {"learning_rate": (1e-4, 0.11), "weight_decay": (0.0, 1.0)}
