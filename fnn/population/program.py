@@ -108,10 +108,11 @@ class Programs:
         self._devices = jax.local_devices()
         self._compiled: dict[Form, Any] = {}
         # On a CPU the third level of optimization takes twice the time to compile, and gains nothing.
-        self._options = {"xla_backend_optimization_level": 2} if self._devices[0].platform == "cpu" else {}
+        on_cpu = self._devices[0].platform == "cpu"
+        self._options: dict[str, str | bool] = {"xla_backend_optimization_level": "2"} if on_cpu else {}
         self.devices = len(self._devices)
         self.compile_seconds = 0.0
-        one_cpu = self.devices == 1 and self._devices[0].platform == "cpu"
+        one_cpu = self.devices == 1 and on_cpu
         self.at_once = len(os.sched_getaffinity(0)) if one_cpu and hasattr(os, "sched_getaffinity") else 1
 
     @property
