@@ -2,13 +2,13 @@
 
 Three tasks on the CPU, Adam, float32: 64-128-64-10 on the digits, batch 64; and of made data of MNIST's shape
 784-512-512-10, batch 128, and 784-2048-2048-10, batch 1024. Each contestant has a process of its own, on the same
-cores; they take turns of whole epochs, shuffled anew, so that whatever else the machine does falls on all of them alike.
-A library that is not installed is left out.
+cores; they take turns of whole epochs, shuffled anew, so that whatever else the machine does falls on all alike. A
+library that is not installed is left out.
 
-"products" are the matrix products of a step alone, forward and of both gradients, in a compiled loop: what the cores can
-do at most. GFLOP/s count only them. "compile" is what the first turn takes longer, "total" that and a whole run of so
-many steps. For small networks PyTorch and scikit-learn are faster on one thread, which most people do not know; the rows
-"one thread" are of those who do. Who does not have the turn waits ("idle": how much of a core it used at most).
+"products" are the matrix products of a step alone, forward and of both gradients, in a compiled loop: what the cores
+can do at most. GFLOP/s count only them. "compile" is what the first turn takes longer, "total" that and a whole run of
+so many steps. For small networks PyTorch and scikit-learn are faster on one thread, which is not their default: the
+rows "one thread". Who does not have the turn waits ("idle": how much of a core it used at most).
 """
 
 import argparse

@@ -4,6 +4,7 @@ Each builder takes a `Task` and returns a turn: so many epochs, and then the mea
 """
 
 import itertools
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from flax.training.train_state import TrainState as LinenState
 
 import fnn
 from experiments.benchmarks import others
+from experiments.benchmarks.cnn_peers import cross_entropy
 from experiments.benchmarks.mlp_task import RATE, Task, products
 
 __all__ = ["CONTESTANTS", "Task"]
@@ -78,8 +80,6 @@ def fnn_run(task: Task) -> Turn:
 
 def fnn_fit(task: Task) -> Turn:
     """`fnn.fit` with its bar and history; a turn is one call of its program, of a length that it chooses."""
-    import os
-
     import rich
 
     from experiments.benchmarks import overhead
@@ -97,7 +97,7 @@ def fnn_fit(task: Task) -> Turn:
     data = dataset(task)
     measured = overhead.Task(list(task.shape.widths[1:]), task.shape.batch, 0, 0, data, data)
     fits: list[Fit] = []
-    rich.reconfigure(file=Path(os.devnull).open("w"), force_terminal=True)
+    rich.reconfigure(file=Path(os.devnull).open("w"), force_terminal=True)  # noqa: SIM115
 
     def turn() -> dict[str, Any]:
         turns, before = (1, fits[0].at) if fits else (overhead.GROWING, 0)
@@ -110,10 +110,9 @@ def fnn_fit(task: Task) -> Turn:
     return turn
 
 
-def weights(task: Task) -> Weights:
+def weights(key: jax.Array, widths: tuple[int, ...]) -> Weights:
     """The first weights of a network written by hand."""
-    keys = jax.random.split(jax.random.key(0), len(task.shape.widths))
-    pairs = zip(keys[1:], itertools.pairwise(task.shape.widths), strict=True)
+    pairs = zip(jax.random.split(key, len(widths) - 1), itertools.pairwise(widths), strict=True)
     return [(jax.random.normal(key, (a, b)) * (2 / a) ** 0.5, jnp.zeros(b)) for key, (a, b) in pairs]
 
 
@@ -125,12 +124,7 @@ def hand_loss(params: Weights, x: jax.Array, y: jax.Array) -> jax.Array:
     return cross_entropy(x @ w + b, y)
 
 
-def cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
-    """Optax's, averaged."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-
-
-def hand_step(state: tuple[Weights, Any], rows: Any, data: fnn.data.Dataset) -> tuple[tuple[Weights, Any], jax.Array]:
+def hand_step(state: tuple[Any, Any], rows: Any, data: fnn.data.Dataset) -> tuple[tuple[Any, Any], jax.Array]:
     """A step by hand with Optax's Adam."""
     params, slots = state
     loss, grads = jax.value_and_grad(hand_loss)(params, data.x[rows], data.y[rows])
@@ -140,7 +134,7 @@ def hand_step(state: tuple[Weights, Any], rows: Any, data: fnn.data.Dataset) -> 
 
 def optax_loop(task: Task) -> Turn:
     """A host loop over the jitted step by hand, whose state is donated."""
-    params = weights(task)
+    params = weights(jax.random.key(0), task.shape.widths)
     return loop_turn(task, jax.jit(hand_step, donate_argnums=0), (params, optax.adam(RATE).init(params)))
 
 
@@ -157,7 +151,7 @@ def scanned(key: jax.Array, state: Any, data: fnn.data.Dataset, batch: int, epoc
 
 def optax_scan(task: Task) -> Turn:
     """A whole turn as one program by hand."""
-    params, data = weights(task), dataset(task)
+    params, data = weights(jax.random.key(0), task.shape.widths), dataset(task)
 
     def train(state: Any) -> tuple[Any, jax.Array]:
         key, *rest = state

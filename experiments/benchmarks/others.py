@@ -18,7 +18,8 @@ def sklearn_net(widths: tuple[int, ...], batch: int, epochs: int, seed: int) -> 
     from sklearn.neural_network import MLPClassifier
 
     warnings.filterwarnings("ignore", category=ConvergenceWarning)
-    return MLPClassifier(
+    made: Any = MLPClassifier
+    return made(
         widths[1:-1], solver="adam", alpha=0.0, batch_size=batch, learning_rate_init=RATE, max_iter=epochs, tol=0.0,
         n_iter_no_change=epochs + 1, warm_start=True, random_state=seed,
     )  # fmt: skip
@@ -34,6 +35,11 @@ def in_sklearn(task: Task) -> Turn:
         return float(net.loss_curve_[-1])
 
     return turn
+
+
+def sklearn_one(x: np.ndarray, y: np.ndarray, widths: tuple[int, ...], batch: int, epochs: int, seed: int) -> float:
+    """One network of scikit-learn; its last loss."""
+    return float(sklearn_net(widths, batch, epochs, seed).fit(x, y).loss_curve_[-1])
 
 
 def torch_net(widths: tuple[int, ...]) -> Any:
@@ -104,6 +110,49 @@ def torch_steps(
     return epoch
 
 
+def torch_one(x: np.ndarray, y: np.ndarray, widths: tuple[int, ...], batch: int, epochs: int, seed: int) -> float:
+    """One network of PyTorch, tuned and on one thread; its last loss."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    epoch = torch_steps(x, y, widths, batch)
+    return [epoch() for _ in range(epochs)][-1]
+
+
+def torch_ensemble(
+    x: np.ndarray, y: np.ndarray, widths: tuple[int, ...], batch: int, epochs: int, nets: int
+) -> list[float]:
+    """So many networks at once by torch.func, with the fused Adam on their stacked weights; the last loss of each.
+
+    Each has its own order of the examples.
+    """
+    import torch
+    from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+
+    torch.manual_seed(0)
+    modules = [torch_net(widths) for _ in range(nets)]
+    params = {name: stacked.detach() for name, stacked in stack_module_state(modules)[0].items()}
+    optimizer = torch.optim.Adam(params.values(), RATE, fused=True)
+    inputs, labels = torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
+    skeleton: Any = torch_net(widths).to("meta")
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        return torch.nn.functional.cross_entropy(functional_call(skeleton, params, (x,)), y)
+
+    gradients, total = vmap(grad_and_value(loss)), torch.zeros(nets)
+    for _ in range(epochs):
+        order = torch.stack([torch.randperm(len(inputs)) for _ in range(nets)])
+        total.zero_()
+        for rows in order.split(batch, dim=1):
+            grads, losses = gradients(params, inputs[rows], labels[rows])
+            for name, stacked in params.items():
+                stacked.grad = grads[name]
+            optimizer.step()
+            total += losses
+    return (total * batch / len(inputs)).tolist()
+
+
 def torch_tuned(task: Task, *, compiled: bool = False, threads: int | None = None) -> Turn:
     """PyTorch, tuned."""
     import torch
@@ -121,13 +170,13 @@ def in_keras(task: Task) -> Turn:
     keras.utils.set_random_seed(0)
     inputs, *hidden, outputs = task.shape.widths
     layers = [keras.layers.Dense(width, activation="relu") for width in hidden]
-    net = keras.Sequential([keras.Input((inputs,)), *layers, keras.layers.Dense(outputs)])
+    net: Any = keras.Sequential([keras.Input((inputs,)), *layers, keras.layers.Dense(outputs)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     net.compile(optimizer=keras.optimizers.Adam(RATE, epsilon=1e-8), loss=loss)
     x, y = task.examples()
 
     def turn() -> float:
-        fitted: Any = net.fit(x, y, batch_size=task.shape.batch, epochs=task.epochs, verbose=0)
+        fitted = net.fit(x, y, batch_size=task.shape.batch, epochs=task.epochs, verbose=0)
         return float(fitted.history["loss"][-1])
 
     return turn
