@@ -93,14 +93,18 @@ class Replay:
             chosen = params["branches"][int(np.asarray(inputs[0].array))]
             return self.run(*_parts(chosen), inputs[1:], scope)
         if name == "scan" and params["length"] <= _LONGEST_LOOP:
-            return self._loop(params, inputs, scope)
+            return self._loop(eqn, inputs, scope)
         if name == "name":
             self.tags.append((params["name"], inputs[0]))
             return inputs
         return self._done(name, scope, inputs, lambda *arrays: _one(eqn, arrays))
 
-    def _loop(self, params: Any, inputs: list[Value], scope: str) -> list[Value]:
-        fixed, carried = params["num_consts"], params["num_carry"]
+    def _loop(self, eqn: Any, inputs: list[Value], scope: str) -> list[Value]:
+        params = eqn.params
+        body = _parts(params["jaxpr"])[0]
+        # Constants, what is carried, rows: only rows have an axis more outside; JAX's versions count them otherwise.
+        carried = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.outvars, body.outvars, strict=True))
+        fixed = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.invars, body.invars, strict=True)) - carried
         consts, carry, rows = inputs[:fixed], inputs[fixed : fixed + carried], inputs[fixed + carried :]
         turns: list[list[Value]] = []
         order = range(params["length"])

@@ -141,7 +141,7 @@ def _logarithmic(values: np.ndarray) -> bool:
         return False
     low, median, high = np.quantile(values, [0, 0.5, 1])
     plain, logarithmic = (median - low) / (high - low), np.log(median / low) / np.log(high / low)
-    return abs(logarithmic - 0.5) < abs(plain - 0.5)
+    return bool(abs(logarithmic - 0.5) < abs(plain - 0.5))
 
 
 def _mean_of_cells(measures: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

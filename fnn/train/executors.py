@@ -1,7 +1,8 @@
 """Three ways to take the same steps: a scan of all, chunks called from the host, one by one in a host loop."""
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -14,11 +15,11 @@ from fnn.data.source import Rows
 from fnn.data.stream import grain_or_refuse, read_ahead
 from fnn.errors import is_traced, message, values_behind
 from fnn.train.chunk import train_until
-from fnn.train.guard import unguarded
+from fnn.train.guard import holding, is_finite, unguarded
 from fnn.train.plan import Plan, check_epoch_start, on_batch, on_device
 from fnn.train.state import TrainState, check_state
 from fnn.train.step import Step
-from fnn.train.stopping import stopping
+from fnn.train.stopping import last_finite, stopping, with_shares
 from fnn.typing import Array, History, Key, Metrics
 
 Train: TypeAlias = Callable[[TrainState], tuple[TrainState, History]]
@@ -66,11 +67,13 @@ class Ran(NamedTuple):
         state: the training state.
         sums: of this epoch so far, each metric times the examples that it was taken over.
         history: each metric by name, one entry an epoch, 0 for those to come.
+        broken: of a guarded run the last step of a chunk after which something is not finite; otherwise -1.
     """
 
     state: TrainState
     sums: Metrics
     history: History
+    broken: Array
 
 
 def by_chunks(step: Step, data: Dataset, cut: Plan, epochs: int, chunk: int) -> Train:
@@ -83,14 +86,16 @@ def by_chunks(step: Step, data: Dataset, cut: Plan, epochs: int, chunk: int) -> 
         1.0
     """
     data, targets = on_device(data), data.y
+    plain = unguarded(step)
+    guarded = plain is not step
 
     # A program within the program, so that asking for its shapes below traces the step no second time.
     @jax.jit(static_argnames="plan")
     def one(plan: Plan, state: TrainState, data: Dataset, indices: Array, weight: Array) -> tuple[TrainState, Metrics]:
-        return on_batch(step, data, plan, state, indices, weight, targets)
+        return on_batch(plain, data, plan, state, indices, weight, targets)
 
     def some(plan: Plan, carry: Ran, data: Dataset, begun: Array, stop: Array) -> Ran:
-        return train_until(
+        last = train_until(
             stop,
             plan,
             carry,
@@ -99,24 +104,40 @@ def by_chunks(step: Step, data: Dataset, cut: Plan, epochs: int, chunk: int) -> 
             lambda carry: _recorded(carry, plan, begun),
             lambda _: True,
         )
+        return _looked_through(carry, last) if guarded else last
 
-    program = jax.jit(some, static_argnames="plan", donate_argnames="carry")
+    # A guard goes back to the state before a chunk.
+    program = jax.jit(some, static_argnames="plan", donate_argnames=() if guarded else ("carry",))
 
     def train(state: TrainState) -> tuple[TrainState, History]:
         plan, span = cut.suited(state), _span(state, cut, epochs, "chunks")
-        rows = (
-            jax.ShapeDtypeStruct((plan.batch_size,), jnp.int32),
-            jax.ShapeDtypeStruct((plan.batch_size,), jnp.float32),
-        )
+        rows = [jax.ShapeDtypeStruct((plan.batch_size,), dtype) for dtype in (jnp.int32, jnp.float32)]
         _, terms = one.eval_shape(plan, state, data, *rows)
         sums = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), terms)
         history = jax.tree.map(lambda m: jnp.zeros((epochs, *m.shape), m.dtype), terms)
-        carry = Ran(_copied(state), sums, history)
-        for stop in [*span[chunk::chunk], span.stop]:
-            carry = program(plan, carry, data, np.int32(span.start), np.int32(stop))
-        return carry.state, carry.history
+        carry = Ran(_copied(state), sums, history, jnp.int32(-1))
+
+        def go(carry: Ran, stop: int) -> Ran:
+            return program(plan, carry, data, np.int32(span.start), np.int32(stop))
+
+        carry = _through(go, carry, [*span[chunk::chunk], span.stop], guarded)
+        return carry.state, with_shares(carry.history, plan, span, carry.state) if guarded else carry.history
 
     return train
+
+
+def _through(go: Callable[[Ran, int], Ran], carry: Ran, stops: Iterable[int], guarded: bool) -> Ran:
+    """From stop to stop; a guarded run goes back to before its first step that is not finite, and no further."""
+    for stop in stops:
+        before, carry = carry, go(carry, stop)
+        if guarded and int(carry.broken) >= 0:
+            return last_finite(partial(go, before), before, carry)
+    return carry
+
+
+def _looked_through(start: Ran, last: Ran) -> Ran:
+    finite = is_finite(start.state, last.state, last.sums) & is_finite(start.state, start.state, last.history)
+    return last._replace(broken=jnp.where(finite, -1, last.state.step - 1))
 
 
 def _recorded(carry: Ran, plan: Plan, begun: Array) -> Ran:
@@ -136,18 +157,26 @@ def by_host(step: Step, data: Dataset | Rows, cut: Plan, epochs: int) -> Train:
         >>> float(train(TrainState(jnp.array(0), {}, {}, (), jax.random.key(0)))[1]["x"][0])
         1.0
     """
-    program, feed = _streaming(step, data) if isinstance(data, Rows) else _gathering(step, data)
+    guarded = unguarded(step) is not step
+    # With a guard the state goes with the flag whether it still trains, and the step is `holding`.
+    each: Any = holding(unguarded(step)) if guarded else step
+    program, feed = _streaming(each, data) if isinstance(data, Rows) else _gathering(each, data)
 
     def train(state: TrainState) -> tuple[TrainState, History]:
         plan, span = cut.suited(state), _span(state, cut, epochs, "host")
-        carried, means, rows = _copied(state), _Means(), []
+        means, rows = _Means(), []
+        carried: Any = (_copied(state), jnp.array(True)) if guarded else _copied(state)
         with contextlib.closing(feed(plan, state.key, span)) as batches:
             for number, batch in zip(span, batches, strict=True):
                 carried, metrics = program(carried, *batch)
                 means.add(metrics, plan.size(number))
                 if (number + 1) % plan.steps == 0:
                     rows.append(means.taken())
-        return carried, jax.tree.map(lambda *row: jnp.asarray(np.stack(row)), *rows)
+                    if guarded and not carried[1]:
+                        break
+        rows += rows[-1:] * (len(span) // plan.steps + (len(span) % plan.steps > 0) - len(rows))
+        history = jax.tree.map(lambda *row: jnp.asarray(np.stack(row)), *rows)
+        return (carried[0], with_shares(history, plan, span, carried[0])) if guarded else (carried, history)
 
     return train
 

@@ -22,33 +22,6 @@ _WHAT = {
 }
 
 
-def last_finite(again: Callable[[int], Carry], start: Carry, end: Carry) -> Carry:
-    """The last good carry between a good one and a broken one, found by halving.
-
-    Args:
-        again: the carry at a step, from `start`, by the same program: the same bits.
-        start: the good one.
-        end: the broken one.
-
-    Example:
-        >>> state = fnn.train.TrainState(jnp.array(0), {}, {}, (), jax.random.key(0))
-        >>> carry = fnn.train.chunk.first_carry(state, 2, ["loss"], [])
-        >>> def again(stop):
-        ...     return carry._replace(state=state._replace(step=jnp.array(stop)), broken=jnp.array(stop > 3) - 1)
-        >>> int(last_finite(again, carry, carry._replace(broken=jnp.array(9))).state.step)
-        3
-    """
-    good, low, high = start, int(start.state.step), int(end.broken) + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        tried = again(middle)
-        if int(tried.broken) < 0:
-            good, low = tried, middle
-        else:
-            high = middle
-    return good
-
-
 def failure(
     step: Step, data: Dataset, plan: Plan, good: Carry, end: Carry, reached: Callable[[Carry], Any]
 ) -> NonFiniteError:

@@ -13,12 +13,13 @@ from fnn.data import Dataset, check_dataset, steps_per_epoch
 from fnn.errors import Interrupted, check_count, is_traced, message
 from fnn.optim import hyperparams_of
 from fnn.train.chunk import Carry, first_carry, make_advance
-from fnn.train.failure import failure, last_finite
+from fnn.train.failure import failure
 from fnn.train.plan import Plan, on_device
 from fnn.train.precision import Precision
 from fnn.train.progress import Reporter, reporter_for
 from fnn.train.state import TrainState, init_state
 from fnn.train.step import Step, make_step
+from fnn.train.stopping import last_finite
 from fnn.train.supervised import check_metrics, supervised
 from fnn.typing import Augmentation, History, Key, Loss, Metric, Scalar
 

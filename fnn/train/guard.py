@@ -35,6 +35,27 @@ def guarded(step: Step) -> Step:
     return marked
 
 
+def holding(step: Step) -> Callable[[tuple[TrainState, Array], Batch], tuple[tuple[TrainState, Array], Metrics]]:
+    """A step that takes no other after one that is not finite: the state goes with the flag whether it still trains.
+
+    Example:
+        >>> step = holding(lambda state, batch: (state._replace(step=state.step + 1), {"loss": batch.sum()}))
+        >>> held = TrainState(jnp.array(0), {}, {}, (), jax.random.key(0)), jnp.array(True)
+        >>> for batch in (jnp.ones(2), jnp.full(2, jnp.inf), jnp.ones(2)):
+        ...     held, _ = step(held, batch)
+        >>> int(held[0].step), bool(held[1])
+        (1, False)
+    """
+
+    def held_step(held: tuple[TrainState, Array], batch: Batch) -> tuple[tuple[TrainState, Array], Metrics]:
+        state, going = held
+        new, metrics = step(state, batch)
+        going = going & is_finite(state, new, metrics)
+        return (chosen(going, new, state), going), metrics
+
+    return held_step
+
+
 def unguarded(step: Any) -> Any:
     """The step inside a guarded one; any other step as it is.
 

@@ -7,7 +7,6 @@ from fnn.data import Dataset, Source, check_dataset, steps_per_epoch
 from fnn.data.source import Rows, is_source, is_streamed, open_rows
 from fnn.errors import check_callable, check_choice, check_count, message
 from fnn.train.executors import Train, by_chunks, by_host, by_scan, check_host
-from fnn.train.guard import unguarded
 from fnn.train.plan import Plan
 from fnn.train.step import Step
 from fnn.train.supervised import heeds_weights
@@ -45,8 +44,8 @@ def run(
 
     With a guarded step (`make_step(..., guard=True)`) a network stops before the first step that is not
     finite, and keeps that state: `state.step` is the number of that step, and `next_batch` gives its batch.
-    The others of a population go on. The guard looks once an epoch, so it costs next to nothing; such a run
-    has no reverse-mode derivative.
+    The others of a population go on. "scan" looks once an epoch and "chunks" once a chunk, so that a guard costs
+    next to nothing; such a scan has no reverse-mode derivative.
 
     Args:
         step: (state, batch) to (state, metrics), as `make_step` returns it.
@@ -58,12 +57,11 @@ def run(
 
     Returns:
         train(state) to (state, history): each metric's mean over the examples of each epoch, by name. With a
-        guard, `finite` is the share of an epoch's steps that were taken, and the others are NaN below 1.
+        guard, `finite` is the share of an epoch's examples that were trained on; below 1 the others are NaN.
 
     Raises:
         ValueError: no data or not finite, batch size below 1 or above the data, epochs or chunk below 1, an
-            unknown executor, a guarded step with another than "scan", or, for "scan", a state that stands in
-            the middle of an epoch.
+            unknown executor, or, for "scan", a state that stands in the middle of an epoch.
         TypeError: a step or data of the wrong kind; "chunks" or "host" inside jit, vmap or grad.
 
     Example:
@@ -84,9 +82,6 @@ def run(
     check_count("epochs", epochs)
     check_choice("executor", executor, _EXECUTORS)
     _check_chunk(chunk, executor)
-    if executor != "scan" and unguarded(step) is not step:
-        remedy = 'In a host loop of your own, stop where metrics["finite"] is 0.'
-        raise ValueError(message("executor", f"{executor!r} with a guarded step", '"scan"', remedy))
     held = _held(data, executor)
     examples = held.examples if isinstance(held, Rows) else len(held.x)
     cut = Plan(examples, batch_size, steps_per_epoch(examples, batch_size), heeds_weights(step))

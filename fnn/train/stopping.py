@@ -1,7 +1,7 @@
 """A run that stops at the first step that is not finite, one lane of a population or all of it."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,9 @@ from fnn.train.plan import Plan, on_batch
 from fnn.train.state import TrainState, check_state
 from fnn.train.step import Step
 from fnn.train.supervised import heeds_weights
-from fnn.typing import Array, Batch, Metrics
+from fnn.typing import Array, Batch, History, Metrics
 
+C = TypeVar("C", bound=Any)
 Epoch: TypeAlias = Callable[[TrainState, None], tuple[TrainState, Metrics]]
 
 
@@ -32,7 +33,7 @@ def stopping(epoch: Epoch, step: Step, data: Dataset, cut: Plan) -> Epoch:
         cut: how an epoch is cut.
 
     Returns:
-        The same with the metric `finite`, the share of its steps that were taken. The other metrics are NaN
+        The same with the metric `finite`, the share of its examples that were trained on. The other metrics are NaN
         where that is below 1.
 
     Example:
@@ -53,11 +54,43 @@ def stopping(epoch: Epoch, step: Step, data: Dataset, cut: Plan) -> Epoch:
         tried, metrics = epoch(state, None)
         fine = begins & is_finite(state, tried, metrics)
         new = _up_to(step, data, plan, chosen(fine, tried, state), begins & ~fine)
-        share = (new.step - state.step) / plan.steps
+        share = share_of(plan, new.step - state.step)
         metrics = {name: jnp.where(share == 1, m, jnp.nan) for name, m in metrics.items()}
-        return new, {**metrics, "finite": share.astype(jnp.float32)}
+        return new, {**metrics, "finite": share}
 
     return stopped
+
+
+def share_of(plan: Plan, steps: Array) -> Array:
+    """The share of an epoch's examples that its first so many steps hold.
+
+    Example:
+        >>> share_of(Plan(5, 2, 3, True), jnp.array([1, 3]))
+        Array([0.4, 1. ], dtype=float32)
+    """
+    return (jnp.minimum(steps * plan.batch_size, plan.examples) / plan.examples).astype(jnp.float32)
+
+
+def with_shares(history: History, plan: Plan, span: range, state: TrainState) -> History:
+    """The history of a run on the host with `finite`, and NaN where that is below 1.
+
+    Args:
+        history: each metric by name, one entry an epoch.
+        plan: how an epoch is cut.
+        span: the steps that the run was to take.
+        state: the state that it reached.
+
+    Example:
+        >>> state = TrainState(jnp.array(3), {}, {}, (), jax.random.key(0))
+        >>> with_shares({"loss": jnp.ones(2)}, Plan(4, 2, 2, True), range(0, 4), state)
+        {'loss': Array([ 1., nan], dtype=float32), 'finite': Array([1. , 0.5], dtype=float32)}
+    """
+    shares = []
+    for epoch in range(span.start // plan.steps, span.stop // plan.steps):
+        sizes = {n: plan.size(n) for n in range(max(span.start, epoch * plan.steps), (epoch + 1) * plan.steps)}
+        shares.append(sum(size for n, size in sizes.items() if n < int(state.step)) / sum(sizes.values()))
+    share = jnp.asarray(shares, jnp.float32)
+    return {**{name: jnp.where(share == 1, m, jnp.nan) for name, m in history.items()}, "finite": share}
 
 
 def _up_to(step: Step, data: Dataset, plan: Plan, state: TrainState, going: Array) -> TrainState:
@@ -78,6 +111,33 @@ def _up_to(step: Step, data: Dataset, plan: Plan, state: TrainState, going: Arra
         return i + 1, new, metrics["finite"] > 0
 
     return jax.lax.while_loop(lambda c: (c[0] < plan.steps) & c[2], one, (jnp.int32(0), state, going))[1]
+
+
+def last_finite(again: Callable[[int], C], start: C, end: C) -> C:
+    """The last good carry between a good one and a broken one, found by halving.
+
+    Args:
+        again: the carry at a step, from `start`, by the same program: the same bits.
+        start: the good one, with a `state`, and `broken` below 0.
+        end: the broken one: `broken` is a step at whose end it was.
+
+    Example:
+        >>> state = fnn.train.TrainState(jnp.array(0), {}, {}, (), jax.random.key(0))
+        >>> carry = fnn.train.chunk.first_carry(state, 2, ["loss"], [])
+        >>> def again(stop):
+        ...     return carry._replace(state=state._replace(step=jnp.array(stop)), broken=jnp.array(stop > 3) - 1)
+        >>> int(last_finite(again, carry, carry._replace(broken=jnp.array(9))).state.step)
+        3
+    """
+    good, low, high = start, int(start.state.step), int(end.broken) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried = again(middle)
+        if int(tried.broken) < 0:
+            good, low = tried, middle
+        else:
+            high = middle
+    return good
 
 
 def next_batch(step: Step, data: Dataset, state: TrainState, *, batch_size: int) -> Batch:

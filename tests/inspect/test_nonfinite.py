@@ -109,9 +109,19 @@ def test_an_infinity_that_is_masked_is_not_to_blame() -> None:
     assert find(through(masked)) is None
     event = find(through(lambda z: jnp.log(masked(z) * 0)))
     assert (event.leaf, event.operation) == ("f_0", "log")
-    # Both cases of this choice are infinite somewhere; only one of them where it is chosen.
-    event = find(through(lambda z: jnp.where(z - z == 0, jnp.log(z - z), jnp.sqrt(z - z - 1))))
-    assert event.operation == "log"
+
+
+def test_of_a_choice_only_what_was_chosen_is_to_blame() -> None:
+    def choice(z: Any) -> Any:
+        passed_by, taken = jnp.log(z - z), jnp.sqrt(z - z - 1)
+        return jnp.where(z - z == 0, taken, passed_by)
+
+    assert find(through(choice)).operation == "sqrt"
+
+
+def test_of_two_the_first_is_told() -> None:
+    event = find([*through(lambda z: jnp.log(z - z))[:2], fnn.nn.stateless("g", lambda z: z + jnp.sqrt(-jnp.ones(2)))])
+    assert (event.leaf, event.operation) == ("f_0", "log")
 
 
 def test_loss() -> None:

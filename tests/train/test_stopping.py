@@ -82,11 +82,31 @@ def test_each_lane_stands_before_its_first_bad_step(stopped: Any, i: int, at: in
     assert int(state.step) == at
     chex.assert_trees_all_close(state.params, host_loop(99, at).params, rtol=1e-5, atol=1e-6)
     whole, rest = divmod(at, STEPS)
-    shares = [1.0] * whole + [rest / STEPS, *[0.0] * EPOCHS]
+    shares = [1.0] * whole + [rest * BATCH / len(X), *[0.0] * EPOCHS]
     np.testing.assert_allclose(history["finite"], shares[:EPOCHS], rtol=1e-6)
     # What was not trained has no metrics.
     for name in ("loss", "grad_norm"):
         np.testing.assert_array_equal(np.isfinite(history[name]), np.array(shares[:EPOCHS]) == 1)
+
+
+@pytest.mark.parametrize("at", [7, 99])
+@pytest.mark.parametrize("options", [{"executor": "host"}, {"executor": "chunks", "chunk": 5}], ids=str)
+def test_every_executor_stops_there(stopped: Any, options: dict[str, Any], at: int) -> None:
+    """In the middle of a chunk too; history and state are those of the scan."""
+    state, history = lane(stopped, 1 if at == 7 else 3)
+    step, start = training(at)
+    train = run(step, DATA, batch_size=BATCH, epochs=EPOCHS, **options)
+    first = start(KEY)
+    ran, told = train(first)
+    assert int(ran.step) == int(state.step)
+    chex.assert_trees_all_close(ran.params, state.params, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(told, history, rtol=1e-5, atol=1e-6)
+    assert not first.params["dense_0"]["w"].is_deleted()
+    if at == 7:
+        # It goes on where it stands, in vain: the batch is the same again.
+        again, told = run(step, DATA, batch_size=BATCH, epochs=1, **options)(ran)
+        chex.assert_trees_all_equal(arrays(again), arrays(ran))
+        assert float(told["finite"][0]) == 0
 
 
 def test_other_lanes_keep_every_bit() -> None:
