@@ -4,6 +4,7 @@ Each builder takes a `Task` and returns a turn: so many epochs, and then the mea
 """
 
 import itertools
+import math
 import os
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,7 @@ import fnn
 from experiments.benchmarks import others
 from experiments.benchmarks.cnn_peers import cross_entropy
 from experiments.benchmarks.mlp_task import RATE, Task
+from experiments.benchmarks.products import matrix_products
 
 __all__ = ["CONTESTANTS", "Task"]
 
@@ -79,7 +81,7 @@ def fnn_run(task: Task) -> Turn:
 
 
 def fnn_fit(task: Task) -> Turn:
-    """`fnn.fit` with its bar and history; a turn is one call of its program, of a length that it chooses."""
+    """`fnn.fit` with its bar and history; it chooses how many steps a call of its program takes."""
     import rich
 
     from experiments.benchmarks import overhead
@@ -100,12 +102,15 @@ def fnn_fit(task: Task) -> Turn:
     rich.reconfigure(file=Path(os.devnull).open("w"), force_terminal=True)  # noqa: SIM115
 
     def turn() -> dict[str, Any]:
-        turns, before = (1, fits[0].at) if fits else (overhead.GROWING, 0)
+        before, calls = (fits[0].at, 0) if fits else (0, overhead.GROWING)
         if not fits:
             fits.append(Fit(measured))
-        for _ in range(turns):
-            fits[0].turn()
-        return {"loss": fits[0].loss, "steps": fits[0].at - before}
+        fit = fits[0]
+        # Calls of their full length, as many steps as the others at least, and an epoch whose loss is known.
+        while calls > 0 or fit.at - before < task.steps or math.isnan(fit.loss):
+            fit.turn()
+            calls -= 1
+        return {"loss": fit.loss, "steps": fit.at - before}
 
     return turn
 
@@ -255,39 +260,8 @@ def in_equinox(task: Task) -> Turn:
     return loop_turn(task, step, (model, tx.init(eqx.filter(model, eqx.is_array))))
 
 
-def matrix_products(task: Task, widths: tuple[int, ...] | None = None) -> Turn:
-    """A step's matrix products alone, each step of another batch; columns are examples, the fastest layout seen."""
-    widths, kinds = widths or task.shape.widths, 2 if task.name == "mnist-wide" else 8
-    fixed = [w for w, _ in weights(jax.random.key(0), widths)]
-    data = jax.random.uniform(jax.random.key(1), (kinds, task.shape.batch, widths[0]))
-
-    @jax.jit
-    def program(fixed: list[jax.Array], data: jax.Array, number: jax.Array) -> list[jax.Array]:
-        turned = [w.T for w in fixed]
-
-        def one(_: Any, number: jax.Array) -> tuple[list[jax.Array], None]:
-            seen = [data[number % kinds].T]
-            for w in turned:
-                seen.append(w @ seen[-1])
-            delta, grads = seen.pop(), []
-            for w, x in zip(reversed(fixed), reversed(seen), strict=True):
-                grads.append(delta @ x.T)
-                delta = w @ delta  # the last one is used by nobody, and so not computed
-            return grads, None
-
-        return jax.lax.scan(one, [jnp.zeros_like(w) for w in reversed(turned)], number)[0]
-
-    numbers = jnp.arange(task.steps)
-
-    def turn() -> float:
-        jax.block_until_ready(program(fixed, data, numbers))
-        return 0.0
-
-    return turn
-
-
 CONTESTANTS: dict[str, Callable[[Task], Turn]] = {
-    "matmul": matrix_products,
+    "matmul": lambda task: matrix_products(task.shape.widths, task.shape.batch, task.steps),
     "fnn": fnn_run,
     "fnn-fit": fnn_fit,
     "optax-scan": optax_scan,

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 import fnn
-from experiments.benchmarks import mlp_peers, mlp_task, others
+from experiments.benchmarks import mlp_peers, mlp_task, others, products
 from experiments.benchmarks.mlp_task import RATE
 
 BATCH = 64
@@ -154,7 +154,7 @@ def matrix_products(task: Task) -> Turn:
 
     def train(nets: int, epochs: int) -> tuple[Any, float]:
         begun = time.perf_counter()
-        turn = mlp_peers.matrix_products(mlp_task.Task("digits", epochs, 1), tuple(task.widths))
+        turn = products.matrix_products(task.widths, BATCH, mlp_task.Task("digits", epochs, 1).steps)
         turn()
         compiling = time.perf_counter() - begun
         with ThreadPoolExecutor(task.cores) as threads:
