@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.cnn_worker import PEER, Failed, Worker, flops
+from experiments.benchmarks.cnn_worker import PEER, Worker, flops
+from experiments.benchmarks.turns import Failed
 
 TOLERANCE = 1e-4  # of the mean loss of a turn, between the forms of fnn
 
@@ -97,7 +98,7 @@ def machine(cores: int) -> dict[str, Any]:
     lines = info.read_text().splitlines() if info.exists() else []
     name = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
     versions = {"python": platform.python_version()}
-    for package in ("jax", "jaxlib", "torch", "flax", "optax"):
+    for package in ("jax", "jaxlib", "torch", "flax", "optax", "equinox", "keras", "scikit-learn"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     flags = os.environ.get("XLA_FLAGS", "")
