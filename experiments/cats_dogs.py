@@ -24,16 +24,14 @@ class FolderOptions(ImageOptions):
     """What to do with a file that cannot be read."""
 
 
+_PICTURES = FolderOptions(
+    dropout=0.2, mean=0.47, stddev=0.25, mirror=True, shift=4, fill="reflect", batch_size=128, seeds=3
+)
 # In 10,000 pictures the danger is to learn them by heart: mix-up, cutout, dropout and L2 are against that.
-_RESNET = FolderOptions(
+_RESNET = replace(
+    _PICTURES,
     model="fast_resnet",
     channels=(32, 64, 128, 256),
-    dropout=0.2,
-    mean=0.47,
-    stddev=0.25,
-    mirror=True,
-    shift=4,
-    fill="reflect",
     cutout=8,
     mix_up=0.3,
     optimizer="momentum",
@@ -42,26 +40,9 @@ _RESNET = FolderOptions(
     learning_rate=0.1,
     warmup=5,
     l2=2.5e-4,
-    batch_size=128,
     epochs=50,
-    seeds=3,
 )
-_MLP = FolderOptions(
-    model="mlp",
-    hidden=(512, 512),
-    dropout=0.2,
-    mean=0.47,
-    stddev=0.25,
-    mirror=True,
-    shift=4,
-    fill="reflect",
-    label_smoothing=0.1,
-    warmup=3,
-    weight_decay=5e-2,
-    batch_size=128,
-    epochs=24,
-    seeds=3,
-)
+_MLP = replace(_PICTURES, model="mlp", hidden=(512, 512), label_smoothing=0.1, warmup=3, weight_decay=5e-2, epochs=24)
 DEFAULTS = {
     "fast_resnet": _RESNET,
     "resnet": replace(_RESNET, model="resnet", channels=(16, 32, 64), blocks=1),

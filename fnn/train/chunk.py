@@ -11,7 +11,7 @@ from fnn.data import Dataset, epoch_order
 from fnn.errors import values_behind
 from fnn.train.evaluate import make_eval
 from fnn.train.guard import is_finite
-from fnn.train.plan import Plan, on_batch
+from fnn.train.plan import Plan, Take, on_batch, on_numbered
 from fnn.train.state import TrainState
 from fnn.train.step import Step
 from fnn.typing import Array, History, Metric, Metrics
@@ -132,7 +132,6 @@ def make_advance(
 
 
 C = TypeVar("C", bound=Any)
-Take = Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]
 
 
 def train_until(
@@ -173,26 +172,12 @@ def train_until(
 
         def one(numbered: tuple[Array, C]) -> tuple[Array, C]:
             i, carry = numbered
-            return i + 1, count(carry, *_taken(take, plan, carry.state, order, i))
+            return i + 1, count(carry, *on_numbered(take, plan, carry.state, order, i))
 
         i, carry = jax.lax.while_loop(lambda c: (c[0] < until) & going(c[1]), one, (first, carry))
         return jax.lax.cond((i == plan.steps) & going(carry), end_epoch, lambda c: c, carry)
 
     return jax.lax.while_loop(lambda c: (c.state.step < stop) & going(c), segment, carry)
-
-
-def _taken(
-    take: Take, plan: Plan, state: TrainState, order: tuple[Array, Array], i: Array
-) -> tuple[TrainState, Metrics]:
-    """One step on batch i; the last one is smaller where it is not filled up."""
-
-    def of(size: int) -> tuple[TrainState, Metrics]:
-        indices, weight = (rows[i, :size] for rows in order)
-        return take(state, indices, weight)
-
-    if plan.one_shape:
-        return of(plan.batch_size)
-    return jax.lax.cond(i == plan.steps - 1, lambda: of(plan.rest), lambda: of(plan.batch_size))
 
 
 def _counted(carry: Carry, state: TrainState, terms: Metrics) -> Carry:

@@ -1,5 +1,6 @@
 """How an epoch is cut into batches, and one step on such a batch: what every way to run has in common."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -83,6 +84,32 @@ def on_batch(
     examples = jnp.sum(weight)
     # A mean over examples is at least float32, whatever the step computes in.
     return state, jax.tree.map(lambda m: jnp.asarray(m, jnp.promote_types(m.dtype, jnp.float32)) * examples, metrics)
+
+
+Take = Callable[[TrainState, Array, Array], tuple[TrainState, Metrics]]
+"""(state, indices, weight) to (state, metrics): one step on these examples."""
+
+
+def on_numbered(
+    take: Take, plan: Plan, state: TrainState, order: tuple[Array, Array], i: Array
+) -> tuple[TrainState, Metrics]:
+    """One step on batch i of an epoch's order; the last one is smaller where it is not filled up.
+
+    Example:
+        >>> state = TrainState(jnp.array(0), {}, {}, (), jax.random.key(0))
+        >>> take = lambda state, indices, weight: (state, {"examples": weight.sum()})
+        >>> order = jnp.array([[0, 1], [2, 0]]), jnp.ones((2, 2))
+        >>> on_numbered(take, Plan(3, 2, 2, False), state, order, jnp.array(1))[1]
+        {'examples': Array(1., dtype=float32)}
+    """
+
+    def of(size: int) -> tuple[TrainState, Metrics]:
+        indices, weight = (rows[i, :size] for rows in order)
+        return take(state, indices, weight)
+
+    if plan.one_shape:
+        return of(plan.batch_size)
+    return jax.lax.cond(i == plan.steps - 1, lambda: of(plan.rest), lambda: of(plan.batch_size))
 
 
 def check_epoch_start(state: TrainState, plan: Plan) -> None:

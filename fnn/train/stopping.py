@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from fnn.data import Dataset, check_dataset, epoch_order, steps_per_epoch, take
 from fnn.errors import concrete, message
 from fnn.train.guard import chosen, is_finite
-from fnn.train.plan import Plan, on_batch
+from fnn.train.plan import Plan, on_batch, on_numbered
 from fnn.train.state import TrainState, check_state
 from fnn.train.step import Step
 from fnn.train.supervised import heeds_weights
@@ -103,13 +103,10 @@ def _up_to(step: Step, data: Dataset, plan: Plan, order_key: Key | None, state: 
         key = state.key if order_key is None else order_key
         order = epoch_order(key, state.step // plan.steps, plan.examples, plan.batch_size)
 
-        def of(size: int) -> tuple[TrainState, Metrics]:
-            return on_batch(step, data, plan, state, *(rows[i, :size] for rows in order))
+        def taken(state: TrainState, indices: Array, weight: Array) -> tuple[TrainState, Metrics]:
+            return on_batch(step, data, plan, state, indices, weight)
 
-        if plan.one_shape:
-            new, metrics = of(plan.batch_size)
-        else:
-            new, metrics = jax.lax.cond(i == plan.steps - 1, lambda: of(plan.rest), lambda: of(plan.batch_size))
+        new, metrics = on_numbered(taken, plan, state, order, i)
         return i + 1, new, metrics["finite"] > 0
 
     return jax.lax.while_loop(lambda c: (c[0] < plan.steps) & c[2], one, (jnp.int32(0), state, going))[1]
