@@ -206,9 +206,10 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothi
     if not is_zero(label_smoothing):
         eps = jnp.asarray(label_smoothing, x.dtype)
         q = (1 - eps) * q + eps * ~masked / jnp.sum(~masked, axis=-1, keepdims=True).astype(x.dtype)
+    s, log_sum = _log_softmax(x)
     # In an entropy, 0 times log 0 is 0.
-    log_p = jnp.where(masked & (q == 0), 0, _log_softmax(x))
-    return _mean(jnp.sum(q * -log_p, axis=-1))
+    own = jnp.sum(q * jnp.where(masked & (q == 0), 0, s), axis=-1)
+    return _mean(log_sum * jnp.sum(q, axis=-1) - own)
 
 
 def hinge(outputs: ArrayLike, labels: ArrayLike) -> Array:
@@ -267,16 +268,16 @@ def _mean(values: Array) -> Array:
     return jnp.mean(values, axis=tuple(range(1, values.ndim)))
 
 
-def _log_softmax(x: Array) -> Array:
-    """The log of softmax(x): `s_c - log sum_c exp(s_c)` with `s = x - max x`, where no digits cancel.
+def _log_softmax(x: Array) -> tuple[Array, Array]:
+    """The log of softmax(x) in two parts, `s_c - log sum_c exp(s_c)` with `s = x - max x`.
 
-    The k largest logits add 1 each to the sum. They are counted apart, since the rest would be lost against
-    them: the loss of a right and certain output is small but not 0.
+    The largest logit adds 1 to the sum. It is counted apart, since the rest would be lost against it: the loss
+    of a right and certain output is small but not 0.
     """
     s = x - lax.stop_gradient(jnp.max(x, axis=-1, keepdims=True))
-    k = jnp.sum(s == 0, axis=-1, keepdims=True).astype(x.dtype)
-    rest = jnp.sum(jnp.exp(s) - (s == 0), axis=-1, keepdims=True)
-    return s - (jnp.log(k) + jnp.log1p(rest / k))
+    largest = s == 0
+    others = jnp.sum(largest, axis=-1).astype(x.dtype) - 1
+    return s, jnp.log1p(jnp.sum(jnp.exp(s) - largest, axis=-1) + others)
 
 
 def _floor(p: ArrayLike) -> float:

@@ -120,7 +120,7 @@ def adam(
             m = beta1 * m + (1 - beta1) * g
             v = beta2 * v + (1 - beta2) * square(g)
             corrected = form.amsgrad_corrected or not amsgrad
-            c1, c2 = (average_weight(beta, t) if corrected else number(1) for beta in (beta1, beta2))
+            c1, c2 = (number.of(average_weight, beta, t) if corrected else number(1) for beta in (beta1, beta2))
             c, largest = root(c2), v
             if v_max is not None:
                 largest = v_max = jnp.maximum(v_max, v / c2 if form.max_of_corrected else v)

@@ -18,8 +18,36 @@ from fnn.errors import check_scalar, is_zero, message
 from fnn.tree import named_leaves, path_name
 from fnn.typing import Array, DType, LearningRate, Params, Scalar
 
-Numbers = Callable[[Scalar], Array]
 Rule = Callable[..., Sequence[Any]]
+
+
+class Numbers:
+    """The hyperparameters of one update as arrays of a dtype, each made once for all leaves.
+
+    Example:
+        >>> number = Numbers(jnp.dtype("float32"))
+        >>> number(0.5), number.of(jnp.add, number(0.5), number(1))
+        (Array(0.5, dtype=float32), Array(1.5, dtype=float32))
+    """
+
+    def __init__(self, dtype: DType) -> None:
+        self._dtype = dtype
+        self._made: dict[Any, tuple[Any, Array]] = {}
+
+    def __call__(self, value: Scalar) -> Array:
+        """This hyperparameter."""
+        # Behind the barrier XLA computes with a constant as with any other number: the same bits.
+        return self._once((id(value),), value, lambda: jax.lax.optimization_barrier(jnp.asarray(value, self._dtype)))
+
+    def of(self, function: Callable[..., Array], *numbers: Array) -> Array:
+        """A number that follows from others, computed once: in each leaf it would be a loop of its own."""
+        return self._once((function, *map(id, numbers)), numbers, lambda: function(*numbers))
+
+    def _once(self, key: Any, kept: Any, make: Callable[[], Array]) -> Array:
+        # What it is made of is kept, so that nothing else gets its id.
+        if key not in self._made:
+            self._made[key] = kept, make()
+        return self._made[key][1]
 
 
 def check_learning_rate(learning_rate: LearningRate) -> None:
@@ -118,8 +146,8 @@ def check_own(state: Any, kind: type, **slots: bool) -> None:
 def leafwise(rule: Rule, grads: Any, *slots: Any, params: Params | None = None) -> tuple[Any, ...]:
     """Applies a rule to all leaves, in one pass: the changes of the parameters, then the new slots.
 
-    The rule is called as `rule(number, g, *slots, w)`, all in the accumulator's dtype; `number` turns a
-    hyperparameter into a scalar of that dtype; w is None where there are no parameters, and a slot that is
+    The rule is called as `rule(number, g, *slots, w)`, all in the accumulator's dtype; `number`, a
+    `Numbers`, turns a hyperparameter into a scalar of that dtype; w is None where there are no parameters, and a slot that is
     None stays None. The change comes back in the parameter's dtype (in the gradient's without parameters).
 
     Raises:
@@ -135,8 +163,8 @@ def leafwise(rule: Rule, grads: Any, *slots: Any, params: Params | None = None) 
     def column(tree: Any) -> list[Any]:
         return [None] * treedef.num_leaves if tree is None else jax.tree.leaves(tree)
 
-    scalars = _Scalars()
-    rows = [_apply(rule, scalars, *row) for row in zip(*map(column, (params, grads, *slots)), strict=True)]
+    numbers: dict[DType, Numbers] = {}
+    rows = [_apply(rule, numbers, *row) for row in zip(*map(column, (params, grads, *slots)), strict=True)]
     results = zip(*rows, strict=True) if rows else ([] for _ in range(1 + len(slots)))
     trees = (None if old is None else treedef.unflatten(new) for old, new in zip((grads, *slots), results, strict=True))
     return tuple(trees)
@@ -206,28 +234,11 @@ def average_weight(beta: Array, t: Array) -> Array:
     return jnp.where(positive, -jnp.expm1(t * log), 1 - beta**t)
 
 
-class _Scalars:
-    """The hyperparameters of one update as arrays, each made once for all leaves of a dtype."""
-
-    def __init__(self) -> None:
-        self._made: dict[tuple[int, DType], tuple[Scalar, Array]] = {}
-
-    def of(self, dtype: DType) -> Numbers:
-        def number(value: Scalar) -> Array:
-            key = (id(value), dtype)
-            if key not in self._made:
-                # Behind the barrier XLA computes with a constant as with any other number: the same bits. The
-                # value is kept, so that no other one gets its id.
-                self._made[key] = value, jax.lax.optimization_barrier(jnp.asarray(value, dtype))
-            return self._made[key][1]
-
-        return number
-
-
-def _apply(rule: Rule, scalars: _Scalars, w: Array | None, g: Array, *slots: Array | None) -> list[Array | None]:
+def _apply(rule: Rule, numbers: dict[DType, Numbers], w: Array | None, g: Array, *slots: Array | None) -> list[Array | None]:
     out = jnp.asarray(g if w is None else w).dtype
     wide = jnp.promote_types(out, jnp.float32)
-    number = scalars.of(jnp.finfo(wide).dtype)
+    real = jnp.finfo(wide).dtype
+    number = numbers.setdefault(real, Numbers(real))
     change, *new = rule(number, jnp.asarray(g, wide), *slots, None if w is None else jnp.asarray(w, wide))
     kept = [None if s is None else n.astype(s.dtype) for n, s in zip(new, slots, strict=True)]
     return [change.astype(out), *kept]
