@@ -201,15 +201,13 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothi
     """
     check_scalar("label_smoothing", label_smoothing, 0, 1)
     x = given.class_outputs("logits", logits)
-    q = given.class_targets(labels, x)
-    masked = jnp.isneginf(x)
+    s, log_sum = _log_softmax(x)
+    own, one = given.expected(labels, s)
+    cost = one * log_sum - own
     if not is_zero(label_smoothing):
         eps = jnp.asarray(label_smoothing, x.dtype)
-        q = (1 - eps) * q + eps * ~masked / jnp.sum(~masked, axis=-1, keepdims=True).astype(x.dtype)
-    s, log_sum = _log_softmax(x)
-    # In an entropy, 0 times log 0 is 0.
-    own = jnp.sum(q * jnp.where(masked & (q == 0), 0, s), axis=-1)
-    return _mean(log_sum * jnp.sum(q, axis=-1) - own)
+        cost = (1 - eps) * cost + eps * (log_sum - jnp.mean(s, axis=-1, where=~jnp.isneginf(x)))
+    return _mean(cost)
 
 
 def hinge(outputs: ArrayLike, labels: ArrayLike) -> Array:
@@ -275,9 +273,10 @@ def _log_softmax(x: Array) -> tuple[Array, Array]:
     of a right and certain output is small but not 0.
     """
     s = x - lax.stop_gradient(jnp.max(x, axis=-1, keepdims=True))
-    largest = s == 0
-    others = jnp.sum(largest, axis=-1).astype(x.dtype) - 1
-    return s, jnp.log1p(jnp.sum(jnp.exp(s) - largest, axis=-1) + others)
+    e = jnp.exp(s)
+    ones = e == 1
+    others = jnp.sum(ones, axis=-1).astype(x.dtype) - 1
+    return s, jnp.log1p(jnp.sum(e - ones, axis=-1) + others)
 
 
 def _floor(p: ArrayLike) -> float:

@@ -71,6 +71,21 @@ def class_targets(labels: Any, outputs: Array) -> Array:
     return distribution("labels", labels, outputs.dtype, "Divide each row by its sum, or give integer labels.")
 
 
+def expected(labels: Any, values: Array) -> tuple[Array, Array]:
+    """`sum_c q_c v_c` of values v (n, ..., classes), and `sum_c q_c`, which is NaN for a label out of range.
+
+    For integer labels that is the value of the class, and 1; no gather, whose transpose would be a scatter.
+    """
+    q = class_targets(labels, values)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        # In an entropy, 0 times log 0 is 0.
+        return jnp.sum(q * jnp.where(jnp.isneginf(values) & (q == 0), 0, values), axis=-1), jnp.sum(q, axis=-1)
+    c, known = integers(labels, values.shape[-1])
+    hit = c[..., None] == jnp.arange(values.shape[-1], dtype=c.dtype)
+    one = jnp.where(known, 1, jnp.nan).astype(values.dtype)
+    return jnp.sum(jnp.where(hit, values, 0), axis=-1), one
+
+
 def one_hot(labels: Any, outputs: Array) -> Array:
     """Integer labels (n, ...) as rows of zeros and one 1; a row of NaN for a label out of range."""
     *shape, classes = outputs.shape

@@ -44,20 +44,19 @@ def permutation(key: Key, n: int) -> Array:
     b = -(-n // a)
     words = jax.random.bits(key, (_ROUNDS // 2, 2))
 
-    def walk(i: Array) -> Array:
-        def round_(t: Array, digits: tuple[Array, Array]) -> tuple[Array, Array]:
-            left, right = digits
-            left = _sum_modulo(left, _digit(right ^ words[t, 0], a), a)
-            return left, _sum_modulo(right, _digit(left ^ words[t, 1], b), b)
+    def round_(t: Array, digits: tuple[Array, Array]) -> tuple[Array, Array]:
+        left, right = digits
+        left = _sum_modulo(left, _digit(right ^ words[t, 0], a), a)
+        return left, _sum_modulo(right, _digit(left ^ words[t, 1], b), b)
 
-        left, right = jax.lax.fori_loop(0, _ROUNDS // 2, round_, (i // b, i % b))
-        return left * b + right
+    i = jnp.arange(a * b, dtype=jnp.uint32)
+    left, right = jax.lax.fori_loop(0, _ROUNDS // 2, round_, (i // b, i % b))
+    after = (left * b + right).astype(jnp.int32)
 
-    def walk_on(i: Array) -> Array:
-        return jnp.where(i < n, i, walk(i))
+    def go_on(i: Array) -> Array:
+        return jnp.where(i < n, i, after.at[i].get(mode="promise_in_bounds"))
 
-    first = walk(jnp.arange(n, dtype=jnp.uint32))
-    return jax.lax.while_loop(lambda i: jnp.any(i >= n), walk_on, first).astype(jnp.int32)
+    return jax.lax.while_loop(lambda i: jnp.any(i >= n), go_on, after[:n])
 
 
 def _sum_modulo(x: Array, y: Array, size: int) -> Array:
