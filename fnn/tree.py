@@ -8,6 +8,8 @@ import numpy as np
 
 from fnn.typing import Array, DType, Params
 
+# Numbers in a leaf, and in its last axis, from which on it is summed along its rows.
+_LARGE, _WIDE = 2**16, 16
 _NOT_WEIGHTS = frozenset({"b", "bias", "scale", "offset", "shift", "beta", "gamma"})
 
 
@@ -102,7 +104,11 @@ def _leaf_total(x: Any) -> Array:
     x = _widen(jnp.asarray(x))
     if x.ndim < 2:
         return jnp.sum(x)
-    # As a product with ones: a sum to a single number XLA's CPU backend takes one addition after another.
+    # As a product with ones: a sum to a single number XLA's CPU backend takes one addition after another. A small
+    # matrix is summed down its columns, many at once, for which a large one lies too far apart in memory.
+    if x.size >= _LARGE and x.shape[-1] >= _WIDE:
+        rows = jnp.tensordot(x, jnp.ones(x.shape[-1], x.dtype), axes=1, precision=jax.lax.Precision.HIGHEST)
+        return _leaf_total(rows)
     columns = jnp.tensordot(jnp.ones(x.shape[:-1], x.dtype), x, axes=x.ndim - 1, precision=jax.lax.Precision.HIGHEST)
     return jnp.sum(columns)
 

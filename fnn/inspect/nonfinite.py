@@ -1,6 +1,5 @@
 """Where the first NaN or infinity of a training step came from."""
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,13 +7,11 @@ import jax
 import numpy as np
 
 from fnn.errors import check_callable, is_traced, message
+from fnn.inspect.equations import layers_of
 from fnn.inspect.event import Event, of_input, of_result
 from fnn.inspect.replay import Operation, Replay, Value
 from fnn.tree import named_leaves
 from fnn.typing import Batch
-
-# What JAX adds to the names of scopes.
-_NOT_LAYERS = {"", "rematted_computation", "checkpoint"}
 
 
 def first_nonfinite(step: Callable[[Any, Batch], Any], state: Any, batch: Batch) -> Event | None:
@@ -65,7 +62,7 @@ def first_nonfinite(step: Callable[[Any, Batch], Any], state: Any, batch: Batch)
     operation, value = _origin(value)
     if operation is None:
         return of_input(number, value)
-    layer = "/".join(_layers(operation))
+    layer = "/".join(layers_of(operation.scope))
     if stage == "forward":
         stage, leaf = ("loss", "loss") if "loss" in layer.split("/") else (stage, layer or leaf)
     return of_result(number, stage, leaf, layer, operation, value)
@@ -134,9 +131,3 @@ def _read(operation: Operation, result: Value) -> list[Value]:
     which, *cases = operation.inputs
     chosen = np.asarray(which.array).astype(int)
     return [case for i, case in enumerate(cases) if (result.bad & case.bad & (chosen == i)).any()]
-
-
-def _layers(operation: Operation) -> list[str]:
-    """The names of the layers around an operation, from the outermost one."""
-    names = re.sub(r"\w+\(|\)", "", operation.scope).split("/")
-    return [name for name in names if name not in _NOT_LAYERS]

@@ -7,12 +7,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-# Operations that only call a program of their own, by the parameter that holds it: their insides are run.
-_CALLS = {
-    **dict.fromkeys(["jit", "pjit", "checkpoint", "remat", "remat2"], "jaxpr"),
-    **dict.fromkeys(["closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"], "call_jaxpr"),
-    "custom_vjp_call_jaxpr": "fun_jaxpr",
-}
+from fnn.inspect.equations import called, evaluated, parts, within
+
+# Its rules of differentiation do not matter to a program that is only run.
+_RULES = {**dict.fromkeys(["custom_jvp_call", "custom_vjp_call"], "call_jaxpr"), "custom_vjp_call_jaxpr": "fun_jaxpr"}
 # A longer loop is one operation.
 _LONGEST_LOOP = 1024
 
@@ -80,28 +78,28 @@ class Replay:
             return Value(atom.val) if hasattr(atom, "val") else known[atom]
 
         for eqn in jaxpr.eqns:
-            here = "/".join(filter(None, (scope, str(eqn.source_info.name_stack))))
-            results = self._results(eqn, [read(atom) for atom in eqn.invars], here)
+            results = self._results(eqn, [read(atom) for atom in eqn.invars], within(scope, eqn))
             known |= dict(zip(eqn.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
     def _results(self, eqn: Any, inputs: list[Value], scope: str) -> list[Value]:
         name, params = eqn.primitive.name, eqn.params
-        if name in _CALLS and _CALLS[name] in params:
-            return self.run(*_parts(params[_CALLS[name]]), inputs, scope)
+        inner = called(eqn) or params.get(_RULES.get(name, ""))
+        if inner is not None:
+            return self.run(*parts(inner), inputs, scope)
         if name == "cond":
             chosen = params["branches"][int(np.asarray(inputs[0].array))]
-            return self.run(*_parts(chosen), inputs[1:], scope)
+            return self.run(*parts(chosen), inputs[1:], scope)
         if name == "scan" and params["length"] <= _LONGEST_LOOP:
             return self._loop(eqn, inputs, scope)
         if name == "name":
             self.tags.append((params["name"], inputs[0]))
             return inputs
-        return self._done(name, scope, inputs, lambda *arrays: _one(eqn, arrays))
+        return self._done(name, scope, inputs, lambda *arrays: evaluated(eqn, arrays))
 
     def _loop(self, eqn: Any, inputs: list[Value], scope: str) -> list[Value]:
         params = eqn.params
-        body = _parts(params["jaxpr"])[0]
+        body = parts(params["jaxpr"])[0]
         # Constants, what is carried, rows: only rows have an axis more outside; JAX's versions count them otherwise.
         carried = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.outvars, body.outvars, strict=True))
         fixed = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.invars, body.invars, strict=True)) - carried
@@ -110,7 +108,7 @@ class Replay:
         order = range(params["length"])
         for i in reversed(order) if params["reverse"] else order:
             row = [self._done("scan", scope, [x], lambda a, i=i: [a[i]])[0] for x in rows]
-            carry, turn = _cut(self.run(*_parts(params["jaxpr"]), [*consts, *carry, *row], scope), carried)
+            carry, turn = _cut(self.run(*parts(params["jaxpr"]), [*consts, *carry, *row], scope), carried)
             turns.append(turn)
         if params["reverse"]:
             turns.reverse()
@@ -121,19 +119,6 @@ class Replay:
         operation = Operation(self.count, name, scope, inputs)
         self.count += 1
         return [Value(array, operation) for array in function(*(value.array for value in inputs))]
-
-
-def _one(eqn: Any, arrays: Sequence[Any]) -> Sequence[Any]:
-    """The results of one equation, as `jax.core.eval_jaxpr` takes it."""
-    bound: Any = eqn.primitive.get_bind_params(eqn.params)
-    functions, bound = bound if isinstance(bound, tuple) else ((), bound)
-    with eqn.ctx.manager:
-        results = eqn.primitive.bind(*functions, *arrays, **bound)
-    return results if eqn.primitive.multiple_results else [results]
-
-
-def _parts(closed: Any) -> tuple[Any, Sequence[Any]]:
-    return (closed.jaxpr, closed.consts) if hasattr(closed, "consts") else (closed, ())
 
 
 def _cut(values: list[Value], at: int) -> tuple[list[Value], list[Value]]:

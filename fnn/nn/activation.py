@@ -1,7 +1,9 @@
 """An activation function as a layer."""
 
+from jax.ad_checkpoint import checkpoint_name
+
 from fnn import activations
-from fnn.nn.layer import Layer, stateless
+from fnn.nn.layer import ACTIVATED, Layer, stateless
 from fnn.typing import Activation
 
 
@@ -22,4 +24,4 @@ def activation(function: str | Activation) -> Layer:
     """
     f = activations.get(function)
     name = getattr(f, "__name__", "activation")
-    return stateless(name if name.isidentifier() else "activation", f)
+    return stateless(name if name.isidentifier() else "activation", lambda z: checkpoint_name(f(z), ACTIVATED))

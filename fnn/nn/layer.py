@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from fnn import keys
 from fnn.errors import check_key, check_shape, message
@@ -13,6 +14,9 @@ from fnn.typing import Apply, Array, Key, Params, State
 
 Shaped = Array | jax.ShapeDtypeStruct
 Init = Callable[[Key, Shaped], tuple[Params, State]]
+
+# How fnn.inspect.backprop finds what a layer gives, and that it is an activation's.
+OUTPUT, ACTIVATED = "output of a layer", "output of an activation"
 
 
 class Layer(NamedTuple):
@@ -112,11 +116,8 @@ def sequential(*layers: Layer) -> Layer:
             check_key("key", key)
         new_state = {}
         for name, layer in zip(names, layers, strict=True):
-            noise = None if key is None else keys.for_layer(key, name)
-            # The scope names the layer in profiles, and to fnn.inspect.first_nonfinite.
-            with jax.named_scope(name):
-                x, s = layer.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=noise)
-            new_state |= _entry(name, s)
+            x, s = _called(name, layer, params, state, x, train, key)
+            new_state |= s
         return x, new_state
 
     return Layer("sequential", init, apply)
@@ -179,11 +180,9 @@ def _two_ways(layer: Layer, shortcut: Layer) -> Layer:
         _check_entries("state", state, list(ways))
         found, new_state = [], {}
         for name, way in ways.items():
-            noise = None if key is None else keys.for_layer(key, name)
-            with jax.named_scope(name):
-                y, s = way.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=noise)
+            y, s = _called(name, way, params, state, x, train, key)
             found.append(y)
-            new_state |= _entry(name, s)
+            new_state |= s
         f, s = found
         check_shape(
             "output of the inner layer", f, jnp.shape(s), "It is added to the shortcut's, so both have one shape."
@@ -208,6 +207,17 @@ def check_layer(argument: str, layer: Any) -> None:
         remedy = "Give the layers one by one: sequential(*layers)."
     name = getattr(layer, "__name__", f"a {type(layer).__name__}")
     raise TypeError(message(argument, name, "a Layer", remedy))
+
+
+def _called(
+    name: str, layer: Layer, params: Params, state: State, x: Array, train: bool, key: Key | None
+) -> tuple[Array, State]:
+    """What a layer gives that is part of another one, and its entry in the new state."""
+    noise = None if key is None else keys.for_layer(key, name)
+    # The scope names the layer in profiles, and to fnn.inspect.
+    with jax.named_scope(name):
+        y, s = layer.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=noise)
+        return checkpoint_name(y, OUTPUT), _entry(name, s)
 
 
 def _check_entries(argument: str, tree: Any, names: Sequence[str]) -> None:

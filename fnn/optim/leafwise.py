@@ -146,9 +146,9 @@ def check_own(state: Any, kind: type, **slots: bool) -> None:
 def leafwise(rule: Rule, grads: Any, *slots: Any, params: Params | None = None) -> tuple[Any, ...]:
     """Applies a rule to all leaves, in one pass: the changes of the parameters, then the new slots.
 
-    The rule is called as `rule(number, g, *slots, w)`, all in the accumulator's dtype; `number`, a
-    `Numbers`, turns a hyperparameter into a scalar of that dtype; w is None where there are no parameters, and a slot that is
-    None stays None. The change comes back in the parameter's dtype (in the gradient's without parameters).
+    The rule is called as `rule(number, g, *slots, w)`, all in the accumulator's dtype; `number`, a `Numbers`,
+    turns a hyperparameter into a scalar of that dtype; w is None where there are no parameters, and a slot that
+    is None stays None. The change comes back in the parameter's dtype (in the gradient's without parameters).
 
     Raises:
         ValueError: the trees differ, or a gradient's shape differs from its parameter's: none is broadcast.
@@ -234,7 +234,9 @@ def average_weight(beta: Array, t: Array) -> Array:
     return jnp.where(positive, -jnp.expm1(t * log), 1 - beta**t)
 
 
-def _apply(rule: Rule, numbers: dict[DType, Numbers], w: Array | None, g: Array, *slots: Array | None) -> list[Array | None]:
+def _apply(
+    rule: Rule, numbers: dict[DType, Numbers], w: Array | None, g: Array, *slots: Array | None
+) -> list[Array | None]:
     out = jnp.asarray(g if w is None else w).dtype
     wide = jnp.promote_types(out, jnp.float32)
     real = jnp.finfo(wide).dtype

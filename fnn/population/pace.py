@@ -12,7 +12,7 @@ from fnn.population.program import Form
 _ON_CPU = (Form("vmap", 8), Form("map", 1), Form("vmap", 32), Form("vmap", 128))
 _ELSEWHERE = (Form("vmap", 64), Form("vmap", 512), Form("vmap", 4096))
 # Another form is tried only where what is left takes this many times as long as it takes to compile.
-_WORTH = 10.0
+_WORTH = 30.0
 _GAIN = 0.95
 
 

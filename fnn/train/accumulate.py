@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.data import WeightedBatch
+from fnn.data.batch import batch_parts
 from fnn.errors import concrete, message, values_behind
 from fnn.optim.leafwise import accumulators
-from fnn.train.supervised import batch_parts
 from fnn.typing import Array, Batch, Key, Params, State
 
 Backward = Callable[[Params, State, Batch, Key | None], Any]
