@@ -55,16 +55,25 @@ def total(tree: Any) -> Array:
     return sum(map(_leaf_total, jax.tree.leaves(tree)), start=jnp.zeros((), jnp.float32))
 
 
-def global_norm(tree: Any) -> Array:
+def global_norm(tree: Any, *, scaled: bool = False) -> Array:
     """Euclidean norm of all leaves taken as one vector, `sqrt(sum |x_i|^2)`, in float32 or wider.
 
-    The norm of a tree without leaves is 0. In float32 it is infinite from entries of 1.8e19 on. At 0 its
-    derivative is taken as 0.
+    The norm of a tree without leaves is 0. In float32 it is infinite from entries of 1.8e19 on, and 0 below
+    1e-19, but for a scaled one. At 0 its derivative is taken as 0.
+
+    Args:
+        tree: any pytree of arrays.
+        scaled: divide by the largest entry first, so that no square overflows or vanishes; one pass more.
 
     Example:
         >>> global_norm({"w": jnp.array([3.0]), "b": jnp.array([4.0])})
         Array(5., dtype=float32)
     """
+    if scaled:
+        sizes = jax.tree.map(lambda x: _widen(jnp.abs(x)), tree)
+        largest = jnp.max(jnp.stack([jnp.float32(0), *(jnp.max(x, initial=0) for x in jax.tree.leaves(sizes))]))
+        unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+        return global_norm(jax.tree.map(lambda x: x / unit, sizes)) * unit
     squares = total(jax.tree.map(lambda x: jnp.square(_widen(jnp.abs(x))), tree))
     positive = squares > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squares, 1)), squares)

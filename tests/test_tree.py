@@ -135,6 +135,26 @@ def test_norm_is_one_number_a_member_under_vmap() -> None:
 # Cast and mask -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-12, 1.0, 1e30])
+def test_a_scaled_norm_of_any_size(size: float) -> None:
+    leaves = {"a": size * jnp.array([[3.0], [0.0]]), "b": -size * jnp.array([4.0])}
+    for norm in (tree.global_norm, jax.jit(tree.global_norm, static_argnames="scaled")):
+        np.testing.assert_allclose(norm(leaves, scaled=True), 5 * size, rtol=1e-6)
+
+
+def test_a_scaled_norm_of_nothing_and_of_zeros() -> None:
+    for empty in ({}, jnp.zeros(0), jnp.zeros((2, 3))):
+        assert float(tree.global_norm(empty, scaled=True)) == 0
+    assert not np.isfinite(tree.global_norm(jnp.array([1.0, jnp.nan]), scaled=True))
+    assert tree.global_norm(jnp.array([1.0, jnp.inf]), scaled=True) == jnp.inf
+
+
+@pytest.mark.parametrize("shape", [(512, 300), (2**16,), (3, 2**15), (2**15, 3), (256, 16, 17)])
+def test_the_norm_of_a_large_leaf(shape: tuple[int, ...]) -> None:
+    x = jax.random.normal(jax.random.key(3), shape)
+    np.testing.assert_allclose(jax.jit(tree.global_norm)(x), np.linalg.norm(np.asarray(x, np.float64)), rtol=2e-6)
+
+
 def test_cast_touches_floating_point_leaves_alone() -> None:
     nested = {
         "half": jnp.ones(2, jnp.float16),

@@ -75,7 +75,7 @@ def statistics(trace: Trace, params: Params, updates: Params | None = None) -> B
     """
 
     def of(name: str, signals: Signals) -> Statistics:
-        w, u = (global_norm(own_leaves(tree, name)) for tree in (params, {} if updates is None else updates))
+        w, u = (_norm(own_leaves(tree, name)) for tree in (params, {} if updates is None else updates))
         z, a = _wide(signals.z), _wide(signals.a)
         asleep = jnp.abs(_wide(signals.delta)) < _ASLEEP * jnp.abs(_wide(signals.da))
         return Statistics(
@@ -83,8 +83,8 @@ def statistics(trace: Trace, params: Params, updates: Params | None = None) -> B
             z_std=jnp.std(z),
             a_mean=jnp.mean(a),
             a_std=jnp.std(a),
-            delta_norm=global_norm(signals.delta),
-            gradient_norm=global_norm(signals.gradient),
+            delta_norm=_norm(signals.delta),
+            gradient_norm=_norm(signals.gradient),
             weight_norm=w,
             update_norm=u,
             update_ratio=jnp.where(w > 0, u / jnp.where(w > 0, w, 1), 0),
@@ -136,6 +136,11 @@ def watched(step: Callable[[Any, Batch], Any], net: Any, loss: Loss) -> Callable
     if hasattr(step, "unguarded"):
         marked.unguarded = watched(step.unguarded, net, loss)  # pyright: ignore[reportFunctionMemberAccess]
     return watching
+
+
+def _norm(tree: Any) -> Array:
+    # Where gradients vanish, their squares do so long before.
+    return global_norm(tree, scaled=True)
 
 
 def _wide(x: Array) -> Array:

@@ -25,6 +25,7 @@ from fnn.typing import Augmentation, History, Key, Loss, Metric, Scalar
 
 # Long enough that the host's share vanishes, short enough for a bar that moves.
 _CHUNK_SECONDS = 0.2
+_SEVERAL, _PATIENCE = 8, 20  # steps in a call at least, unless it takes so many times as long
 
 
 class FitResult(NamedTuple):
@@ -173,8 +174,13 @@ def _ended(carry: Carry) -> bool:
 
 
 def _next_chunk(steps: int, seconds: float) -> int:
+    def within(limit: float) -> int:
+        return int(steps * limit / max(seconds, 1e-9))
+
+    # A call copies the state: the long steps of a large network come in several all the same.
+    wanted = max(within(_CHUNK_SECONDS), min(_SEVERAL, within(_PATIENCE * _CHUNK_SECONDS)))
     # At most four times as many: the first call is slower than the rest.
-    return max(1, min(4 * steps, int(steps * _CHUNK_SECONDS / max(seconds, 1e-9))))
+    return max(1, min(4 * steps, wanted))
 
 
 def _reached(carry: Carry, plan: Plan) -> FitResult:

@@ -13,6 +13,7 @@ import fnn
 from fnn.data import Dataset
 from fnn.errors import Interrupted, NonFiniteError
 from fnn.train import Reporter, init_state, make_eval, make_step, run, supervised
+from fnn.train.fit import _next_chunk
 
 KEY = jax.random.key(5)
 NET = fnn.nn.mlp([8, 3], "tanh", dropout=0.2)
@@ -52,6 +53,15 @@ def test_how_the_steps_are_cut_into_calls_changes_no_bit(monkeypatch: pytest.Mon
     cut = fit(validation=examples(10, 2))
     chex.assert_trees_all_equal(whole.state._replace(key=()), cut.state._replace(key=()))
     chex.assert_trees_all_equal(whole.history, cut.history)
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "then"),
+    [(10, 0.1, 20), (10, 0.001, 40), (1, 0.3, 4), (4, 1.2, 8), (8, 24.0, 1), (1, 9.0, 1), (100, 0.2, 100)],
+)
+def test_how_many_steps_the_next_call_takes(steps: int, seconds: float, then: int) -> None:
+    """As many as take 0.2 s; eight of the longer ones, if they take no more than 4 s."""
+    assert _next_chunk(steps, seconds) == then
 
 
 def test_one_trace_for_a_whole_fit_with_a_remainder() -> None:
