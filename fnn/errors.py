@@ -68,7 +68,7 @@ _behind: list[tuple[Any, Any]] = []
 
 @contextlib.contextmanager
 def values_behind(tracer: Any, values: Any) -> Iterator[None]:
-    """While it lasts, value checks of `tracer` look at `values`, the array that its rows come from."""
+    """While it lasts, value checks of `tracer` look at `values`, which its rows, or all that it will be, come from."""
     _behind.append((tracer, values))
     try:
         yield
@@ -109,12 +109,13 @@ def check_scalar(
     if not (jnp.issubdtype(given, jnp.floating) or jnp.issubdtype(given, jnp.integer)):
         raise TypeError(message(argument, _brief(value), expected, remedy))
     known = concrete(value)
-    if known is None:
-        return
-    held, dtype = _held(known)
-    if _outside(held, low, high, open_low):
-        rounded = "" if _outside(float(known), low, high, open_low) else f", which is {held:g} in {dtype}"
-        raise ValueError(message(argument, _brief(value) + rounded, expected, remedy))
+    for number in () if known is None else known.reshape(-1):
+        held, dtype = _held(number)
+        if _outside(held, low, high, open_low):
+            rounded = "" if _outside(float(number), low, high, open_low) else f", which is {held:g} in {dtype}"
+            # Behind one tracer of a sweep are all the values that it will have.
+            got = _brief(value) if np.ndim(known) == 0 else f"{number:g} among {known.size} values"
+            raise ValueError(message(argument, got + rounded, expected, remedy))
 
 
 def check_count(argument: str, value: Any, minimum: int = 1, remedy: str = "") -> None:
@@ -251,7 +252,7 @@ def check_labels(argument: str, labels: Any, classes: int, shape: tuple[int, ...
     )
 
 
-def _held(known: np.ndarray) -> tuple[float, np.dtype]:
+def _held(known: Any) -> tuple[float, np.dtype]:
     """The number as JAX holds it: in float32, 0.99999999 is 1, 1e39 is infinite, and 1e-40 is flushed to 0."""
     dtype = jnp.result_type(float)
     with np.errstate(over="ignore", under="ignore"):

@@ -143,5 +143,6 @@ def _check_chance(chance: Scalar) -> None:
     expected = "a number in [0, 1]"
     check_scalar("chance", chance, remedy=f"It is {expected}.")
     known = concrete(chance)
-    if known is not None and not 0 <= known <= 1:
-        raise ValueError(message("chance", f"{known:g}", expected, "1 hits every image, 0 none."))
+    outside = [] if known is None else known[~((known >= 0) & (known <= 1))]
+    if len(outside):
+        raise ValueError(message("chance", f"{outside[0]:g}", expected, "1 hits every image, 0 none."))

@@ -52,8 +52,8 @@ def check_active(active: Any, widths: Sequence[int], norm: Callable[[], Layer] |
     for position, (count, width) in enumerate(zip(active, widths, strict=False)):
         check_scalar(f"active[{position}]", count, 1)
         known = concrete(count)
-        if known is not None and known > width:
-            raise ValueError(message(f"active[{position}]", count, f"at most the {width} units of that layer"))
+        if known is not None and (known > width).any():
+            raise ValueError(message(f"active[{position}]", known.max(), f"at most the {width} units of that layer"))
     if norm is not None and (name := norm().name) != "batch_norm":
         raise ValueError(message("norm", name, "batch_norm or None with active", "Others take means over all units."))
     return active

@@ -1,5 +1,6 @@
 """One program for many cells at once, or one after another."""
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from fnn.errors import message
+from fnn.errors import message, values_behind
 from fnn.population.cells import Cells, Train
 from fnn.tree import named_leaves
 from fnn.typing import Array, Key
@@ -36,7 +37,11 @@ def cell_of(train: Train, cells: Cells) -> Any:
     """
 
     def cell(row: Any, words: Array) -> Any:
-        results = train(row, cells.key_of(words))
+        with contextlib.ExitStack() as known:
+            # A number out of range is refused here, though it is traced.
+            for leaf, values in zip(*map(jax.tree.leaves, (row, cells.hparams)), strict=True):
+                known.enter_context(values_behind(leaf, values))
+            results = train(row, cells.key_of(words))
         for leaf in jax.tree.leaves(results):
             if not isinstance(leaf, jax.Array | np.ndarray | np.generic | int | float | complex):
                 raise TypeError(message("result of train", f"a {type(leaf).__name__}", "a pytree of arrays"))

@@ -149,5 +149,5 @@ def _check_interval(low: Scalar, high: Scalar) -> None:
     check_scalar("low", low)
     check_scalar("high", high)
     bottom, top = concrete(low), concrete(high)
-    if bottom is not None and top is not None and bottom >= top:
+    if bottom is not None and top is not None and (bottom >= top).any():
         raise ValueError(message("high", high, f"a number above low, {low}"))

@@ -165,6 +165,10 @@ def _branching(hparams: Any, key: Any) -> Any:
     return adam_run(hparams, key) if hparams["learning_rate"] > 0 else {}
 
 
+def _dropping(hparams: Any, key: Any) -> Any:
+    return run_of(lambda h: fnn.nn.mlp([8, 2], dropout=h["rate"]), lambda _: fnn.optim.sgd(0.1))(hparams, key)
+
+
 def _broken(hparams: Any, key: Any) -> Any:
     raise TypeError("the user's own mistake")
 
@@ -194,6 +198,13 @@ def _broken(hparams: Any, key: Any) -> Any:
         ((adam_run, RATES, KEYS), {"progress": "yes"}, TypeError, "^progress: got yes, expected True, False"),
         ((_of_width, {"width": jnp.array([4, 8])}, KEYS), {}, TypeError, "^hparams leaf 'width': .*structure.*mask"),
         ((_branching, RATES, KEYS), {}, TypeError, "^hparams leaf 'learning_rate': .*decide no structure"),
+        (
+            (_dropping, {"rate": jnp.array([0.1, 1.5])}, KEYS),
+            {},
+            ValueError,
+            r"^\w+: got 1.5 among 2 values",
+        ),
+        ((adam_run, {"learning_rate": jnp.array([0.1, -1])}, KEYS), {}, ValueError, "^learning_rate: got -1 among 2"),
         ((_broken, RATES, KEYS), {}, TypeError, "^the user's own mistake"),
         ((lambda hparams, key: {}, RATES, KEYS), {}, TypeError, "^result of train: got no arrays, expected a pytree"),
         ((lambda hparams, key: "done", RATES, KEYS), {}, TypeError, "^result of train: got a str, expected a pytree"),
