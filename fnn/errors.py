@@ -109,12 +109,14 @@ def check_scalar(
     if not (jnp.issubdtype(given, jnp.floating) or jnp.issubdtype(given, jnp.integer)):
         raise TypeError(message(argument, _brief(value), expected, remedy))
     known = concrete(value)
-    for number in () if known is None else known.reshape(-1):
+    if known is None:
+        return
+    for number in known.reshape(-1):
         held, dtype = _held(number)
         if _outside(held, low, high, open_low):
             rounded = "" if _outside(float(number), low, high, open_low) else f", which is {held:g} in {dtype}"
             # Behind one tracer of a sweep are all the values that it will have.
-            got = _brief(value) if np.ndim(known) == 0 else f"{number:g} among {known.size} values"
+            got = _brief(value) if known.ndim == 0 else f"{number:g} among {known.size} values"
             raise ValueError(message(argument, got + rounded, expected, remedy))
 
 

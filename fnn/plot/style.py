@@ -12,11 +12,11 @@ P = ParamSpec("P")
 # Okabe and Ito 2008: told apart by the colour-blind too.
 BLUE, GREEN, VERMILION, GREY = "#0072B2", "#009E73", "#D55E00", "#6B6B6B"
 ORANGE, SKY, PURPLE = "#E69F00", "#56B4E9", "#CC79A7"
-_CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY)
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.labelsize": 10,
+    "axes.prop_cycle": f"cycler('color', {[BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY]})",
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 11,
@@ -42,7 +42,7 @@ def styled(draw: Callable[P, Any]) -> Callable[P, Any]:
             import matplotlib as mpl
         except ImportError as error:
             raise ImportError("fnn.plot needs matplotlib: pip install 'fnn[experiments]'") from error
-        with mpl.rc_context({**_STYLE, "axes.prop_cycle": mpl.cycler(color=_CYCLE)}):
+        with mpl.rc_context(_STYLE):
             return draw(*args, **kwargs)
 
     return in_style
