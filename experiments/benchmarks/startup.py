@@ -8,6 +8,7 @@ Each row is a fresh process; they take turns, so that whatever else the machine 
 """
 
 import argparse
+import importlib
 import itertools
 import json
 import os
@@ -99,10 +100,7 @@ def stages(name: str) -> dict[str, float]:
     times = [time.perf_counter()]
     import jax
 
-    if name == "hand":
-        import optax  # noqa: F401
-    else:
-        import fnn  # noqa: F401
+    importlib.import_module("optax" if name == "hand" else "fnn")
     times.append(time.perf_counter())
     function, arguments = by_hand() if name == "hand" else in_fnn(name == "run")
     jax.block_until_ready(arguments)

@@ -1,6 +1,7 @@
 """The benchmark of starting up: its stages, its cache and its tables; nothing about speed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,8 @@ def test_a_fresh_process_fills_the_cache(tmp_path: Path) -> None:
 def test_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
     taken = {name: [1.0, 3.0, 2.0 + number] for number, name in enumerate(startup.IMPORTS)}
     times = [dict.fromkeys(startup.STAGES, seconds) for seconds in (1.0, 0.5, 2.0)]
-    startup.table(taken, {name: dict.fromkeys(startup.CACHES, times) for name in startup.PROGRAMS}, 3)
+    found: dict[str, Any] = {name: dict.fromkeys(startup.CACHES, times) for name in startup.PROGRAMS}
+    startup.table(taken, found, 3)
     printed = capsys.readouterr().out
     assert "import fnn" in printed
     assert "+0.000 s" in printed
