@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 from experiments.common import console
 
 # In the order of the lecture.
-LESSONS = ("vanishing",)
+LESSONS = (
+    "neuron",
+    "vanishing",
+)
 
 
 class Picture(NamedTuple):
