@@ -13,6 +13,7 @@ from experiments.common import console
 # In the order of the lecture.
 LESSONS = (
     "neuron",
+    "coffee",
     "vanishing",
 )
 
