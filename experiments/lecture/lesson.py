@@ -14,6 +14,7 @@ from experiments.common import console
 LESSONS = (
     "neuron",
     "coffee",
+    "forward",
     "linear",
     "activations",
     "descent",
