@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 from experiments.common import console
 
 # In the order of the lecture.
-LESSONS = ("vanishing",)
+LESSONS = (
+    "neuron",
+    "coffee",
+    "forward",
+    "linear",
+    "activations",
+    "descent",
+    "vanishing",
+)
 
 
 class Picture(NamedTuple):
