@@ -32,6 +32,7 @@ class Curve(NamedTuple):
 
 # --8<-- [start:code]
 sigmoid, tanh = fnn.activations.sigmoid, fnn.activations.tanh
+leaky = partial(fnn.activations.leaky_relu, slope=0.1)
 normal, density = jax.scipy.stats.norm.cdf, jax.scipy.stats.norm.pdf
 
 # Each with its derivative, worked out by hand.
@@ -40,7 +41,7 @@ GALLERY = {
     "sigmoid": (sigmoid, lambda x: sigmoid(x) * (1 - sigmoid(x))),
     "tanh": (tanh, lambda x: 1 - tanh(x) ** 2),
     "ReLU": (fnn.activations.relu, lambda x: jnp.where(x > 0, 1, 0)),
-    "leaky ReLU, slope 0.1": (partial(fnn.activations.leaky_relu, slope=0.1), lambda x: jnp.where(x >= 0, 1, 0.1)),
+    "leaky ReLU, slope 0.1": (leaky, lambda x: jnp.where(x >= 0, 1, 0.1)),
     "ELU": (fnn.activations.elu, lambda x: jnp.where(x > 0, 1, jnp.exp(x))),
     "softplus": (fnn.activations.softplus, sigmoid),
     "SiLU": (fnn.activations.silu, lambda x: sigmoid(x) * (1 + x * (1 - sigmoid(x)))),
@@ -50,7 +51,8 @@ GALLERY = {
 
 def curves(x: jax.Array) -> dict[str, Curve]:
     """The value of each, its derivative as JAX computes it, and the one by hand."""
-    return {name: Curve(f(x), fnn.activations.derivative(f)(x), by_hand(x)) for name, (f, by_hand) in GALLERY.items()}
+    prime = fnn.activations.derivative
+    return {name: Curve(f(x), prime(f)(x), df(x)) for name, (f, df) in GALLERY.items()}
 
 
 # --8<-- [end:code]

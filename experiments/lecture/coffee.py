@@ -13,7 +13,9 @@ import numpy as np
 import fnn
 from experiments.lecture.lesson import Picture
 from fnn.data import COFFEE_DRINKS, COFFEE_INGREDIENTS
+from fnn.nn import Layer
 from fnn.plot.style import BLUE, GREY, VERMILION, figure_of, grid, styled
+from fnn.typing import Loss
 
 TITLE = "The coffee menu"
 EQUATION = "y = x W + b = w_espresso x_1 + w_water x_2 + w_milk x_3 + w_ice x_4 + b"
@@ -35,12 +37,12 @@ class Found(NamedTuple):
 menu = fnn.data.coffee()  # x (4, 4): espresso, water, milk, ice; y: 0, 1, 2, 3
 
 
-def trained(net: fnn.nn.Layer, loss: fnn.typing.Loss, y: jax.Array, key: jax.Array) -> tuple[Any, Any]:
-    """First and last parameters of 500 steps of gradient descent, each on all four drinks."""
-    tx = fnn.optim.sgd(0.1)
+def trained(net: Layer, loss: Loss, y: jax.Array, key: jax.Array) -> tuple[Any, Any]:
+    """The parameters before and after 500 steps, each on all four drinks."""
+    tx, data = fnn.optim.sgd(0.1), fnn.data.Dataset(menu.x, y)
     step = fnn.train.make_step(fnn.train.supervised(net, loss), tx)
     start = fnn.train.init_state(key, net, tx, menu.x)
-    end, _ = fnn.train.run(step, fnn.data.Dataset(menu.x, y), batch_size=4, epochs=500)(start)
+    end, _ = fnn.train.run(step, data, batch_size=4, epochs=500)(start)
     return start.params, end.params
 
 

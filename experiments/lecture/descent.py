@@ -14,6 +14,7 @@ import numpy as np
 import fnn
 from experiments.lecture.lesson import Picture
 from fnn.plot.style import BLUE, GREEN, GREY, VERMILION, figure_of, styled
+from fnn.train import TrainState
 
 TITLE = "Gradient descent"
 EQUATION = "L(w, b) = mean (x w + b - y)^2,   (w, b) <- (w, b) - lr dL/d(w, b),   lr < 2 / lambda_max"
@@ -56,9 +57,10 @@ def path(learning_rate: jax.Array) -> jax.Array:
     """The points (w, b) of forty steps of gradient descent, each on all of the data."""
     step = fnn.train.make_step(loss_fn, fnn.optim.sgd(learning_rate))
     start = fnn.train.init_state(jax.random.key(0), net, fnn.optim.sgd(learning_rate), x)
-    start = start._replace(params={"w": jnp.full((1, 1), START[0]), "b": jnp.full(1, START[1])})
+    w, b = jnp.array(START)
+    start = start._replace(params={"w": w.reshape(1, 1), "b": b.reshape(1)})
 
-    def walk(state: fnn.train.TrainState, _: None) -> tuple[fnn.train.TrainState, jax.Array]:
+    def walk(state: TrainState, _: None) -> tuple[TrainState, jax.Array]:
         return step(state, data)[0], jnp.append(state.params["w"], state.params["b"])
 
     return jax.lax.scan(walk, start, length=STEPS + 1)[1]

@@ -31,9 +31,9 @@ class Found(NamedTuple):
 
 # --8<-- [start:code]
 x = jnp.array([[1.0, 2.0]])  # 1 x m: one example of m = 2 numbers
-w_1 = jnp.array([[1.0, -2.0, 0.5], [0.5, 0.5, -1.0]])  # m x r: a column for each of r = 3 hidden neurons
+w_1 = jnp.array([[1.0, -2.0, 0.5], [0.5, 0.5, -1.0]])  # m x r: r = 3 neurons
 b_1 = jnp.array([-0.5, 0.5, 2.0])  # r
-w_2 = jnp.array([[1.0, -1.0], [2.0, 0.0], [-2.0, 4.0]])  # r x 2: a column for each of two outputs
+w_2 = jnp.array([[1.0, -1.0], [2.0, 0.0], [-2.0, 4.0]])  # r x 2: two outputs
 b_2 = jnp.array([1.0, -1.0])
 
 

@@ -40,9 +40,10 @@ data = fnn.data.Dataset(x, y)
 
 
 def trained(activation: str) -> tuple[fnn.nn.Layer, Any]:
-    """Three hidden layers of 16 units with that activation, and their parameters after training."""
+    """Three hidden layers of 16 units with that activation, trained."""
     net, tx = fnn.nn.mlp(WIDTHS, activation), fnn.optim.adam(0.01)
-    result = fnn.fit(net, fnn.losses.squared_error, tx, data, key=jax.random.key(0), epochs=400, batch_size=25)
+    loss, key = fnn.losses.squared_error, jax.random.key(0)
+    result = fnn.fit(net, loss, tx, data, key=key, epochs=400, batch_size=25)
     return net, result.state.params
 
 

@@ -18,8 +18,6 @@ from fnn.plot.style import BLUE, ORANGE, figure_of, styled
 TITLE = "Neuron and perceptron"
 EQUATION = "y_hat = step(x W + b),   W <- W + (y - y_hat) x,   b <- b + (y - y_hat)"
 
-X = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-GATES = {"AND": [0.0, 0.0, 0.0, 1.0], "OR": [0.0, 1.0, 1.0, 1.0], "XOR": [0.0, 1.0, 1.0, 0.0]}
 EPOCHS, DRAWS, SPAN, POINTS = 20, 64, (-0.5, 1.5), 201
 
 
@@ -33,6 +31,8 @@ class Found(NamedTuple):
 
 
 # --8<-- [start:code]
+X = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+GATES = {"AND": [0, 0, 0, 1], "OR": [0, 1, 1, 1], "XOR": [0, 1, 1, 0]}
 neuron = fnn.nn.perceptron()  # step(x W + b)
 HIDDEN = fnn.nn.mlp([2, 1], "tanh")
 
@@ -41,23 +41,26 @@ def correct(params: Any, example: tuple[jax.Array, jax.Array]) -> tuple[Any, jax
     """Rosenblatt's rule at one example: nothing changes where the neuron is right."""
     x, y = example
     error = y - neuron.apply(params, {}, x[None])[0][0]
-    return jax.tree.map(lambda p, dp: p + dp, params, {"dense_0": {"w": jnp.outer(x, error), "b": error}}), error[0]
+    change = {"dense_0": {"w": jnp.outer(x, error), "b": error}}
+    return jax.tree.map(jnp.add, params, change), error[0]
 
 
 def learn(y: jax.Array) -> tuple[Any, jax.Array]:
-    """Twenty rounds over the four examples, from zero; the parameters, and the mistakes in each round."""
+    """The parameters after twenty rounds from zero, and the mistakes in each round."""
 
     def epoch(params: Any, _: None) -> tuple[Any, jax.Array]:
         params, errors = jax.lax.scan(correct, params, (X, y))
         return params, jnp.abs(errors).sum()
 
-    return jax.lax.scan(epoch, {"dense_0": {"w": jnp.zeros((2, 1)), "b": jnp.zeros(1)}}, length=EPOCHS)
+    zero = {"dense_0": {"w": jnp.zeros((2, 1)), "b": jnp.zeros(1)}}
+    return jax.lax.scan(epoch, zero, length=EPOCHS)
 
 
 def learn_hidden(key: jax.Array) -> Any:
     """A hidden layer of two units, by gradient descent on XOR."""
     tx, data = fnn.optim.adam(0.1), fnn.data.Dataset(X, jnp.array(GATES["XOR"])[:, None])
-    step = fnn.train.make_step(fnn.train.supervised(HIDDEN, fnn.losses.sigmoid_binary_cross_entropy), tx)
+    loss_fn = fnn.train.supervised(HIDDEN, fnn.losses.sigmoid_binary_cross_entropy)
+    step = fnn.train.make_step(loss_fn, tx)
     start = fnn.train.init_state(key, HIDDEN, tx, X)
     return fnn.train.run(step, data, batch_size=4, epochs=200)(start)[0].params
 
@@ -76,7 +79,7 @@ def possible_gates() -> set[tuple[int, ...]]:
 
 def work() -> Found:
     """Trains a perceptron on each gate and an MLP on XOR, and looks at z over the plane."""
-    targets = jnp.array(list(GATES.values()))
+    targets = jnp.array(list(GATES.values()), float)
     params, mistakes = jax.jit(jax.vmap(learn))(targets)
     many = jax.jit(jax.vmap(learn_hidden))(jax.random.split(jax.random.key(0), DRAWS))
     logits = jax.vmap(lambda p: HIDDEN.apply(p, {}, X)[0][:, 0])(many)
