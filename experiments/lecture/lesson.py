@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from experiments.common import console
 
 # In the order of the lecture.
-LESSONS = ("chain_rule", "backprop", "vanishing", "first_weights")
+LESSONS = ("chain_rule", "backprop", "vanishing", "first_weights", "optimizers")
 
 
 class Picture(NamedTuple):
