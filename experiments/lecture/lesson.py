@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from experiments.common import console
 
 # In the order of the lecture.
-LESSONS = ("chain_rule", "backprop", "vanishing", "first_weights", "optimizers")
+LESSONS = ("chain_rule", "backprop", "vanishing", "first_weights", "batches", "optimizers")
 
 
 class Picture(NamedTuple):
