@@ -18,7 +18,12 @@ LESSONS = (
     "linear",
     "activations",
     "descent",
+    "chain_rule",
+    "backprop",
     "vanishing",
+    "first_weights",
+    "batches",
+    "optimizers",
 )
 
 
