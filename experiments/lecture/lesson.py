@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from experiments.common import console
 
 # In the order of the lecture.
-LESSONS = ("vanishing", "losses")
+LESSONS = ("vanishing", "losses", "regularization")
 
 
 class Picture(NamedTuple):
