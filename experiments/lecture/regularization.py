@@ -47,7 +47,7 @@ def run_of(dropout: jax.Array, l2: jax.Array, l1: jax.Array, key: jax.Array) -> 
     step = fnn.train.make_step(fnn.train.supervised(net, LOSS, l2=l2, l1=l1), tx)
     measure = fnn.train.make_eval(net, {"loss": LOSS})
 
-    def measured(state: fnn.train.TrainState, _: None) -> Any:
+    def measured(state: fnn.train.TrainState, _: Any) -> Any:
         state, _ = step(state, train)
         return state, (measure(state, train)["loss"], measure(state, validation)["loss"])
 
@@ -89,7 +89,8 @@ def work() -> Found:
         patience=PATIENCE,
         progress=False,
     )
-    return Found(*(dict(zip(KINDS, found, strict=True)) for found in (on_train, on_validation, weights)), stopped)
+    by_kind = [dict(zip(KINDS, found, strict=True)) for found in (on_train, on_validation, weights)]
+    return Found(by_kind[0], by_kind[1], by_kind[2], stopped)
 
 
 def gaps(found: Found) -> dict[str, np.ndarray]:
