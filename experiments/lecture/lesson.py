@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from experiments.common import console
 
 # In the order of the lecture.
-LESSONS = ("vanishing", "losses", "normalization", "regularization")
+LESSONS = ("vanishing", "losses", "normalization", "regularization", "mlp_cnn")
 
 
 class Picture(NamedTuple):
