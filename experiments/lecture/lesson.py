@@ -24,6 +24,10 @@ LESSONS = (
     "first_weights",
     "batches",
     "optimizers",
+    "losses",
+    "normalization",
+    "regularization",
+    "mlp_cnn",
 )
 
 
