@@ -8,6 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from PIL import Image
+from rich.markup import escape
+
 from experiments.common import console
 
 # In the order of the lecture.
@@ -65,15 +68,17 @@ def told(name: str, folder: Path) -> Told:
     for key, picture in module.pictures(found).items():
         path = folder / f"{name}_{key}.png"
         picture.figure.savefig(path, dpi=120)
+        # A picture of few colours needs a third of the bytes with a palette.
+        Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
         files[path] = picture.caption
     return Told(name, module.TITLE, module.EQUATION, module.findings(found), files, time.perf_counter() - begun)
 
 
 def show(lesson: Told) -> None:
     """Prints what a lesson found."""
-    console.print(f"[bold]{lesson.title}[/bold]  {lesson.equation}", highlight=False)
+    console.print(f"[bold]{lesson.title}[/bold]  {escape(lesson.equation)}", highlight=False)
     for sentence in lesson.findings:
-        console.print(f"  {sentence}", highlight=False)
+        console.print(f"  {escape(sentence)}", highlight=False)
     for path in lesson.pictures:
         console.print(f"  [dim]{path}[/dim]", highlight=False)
 
