@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+
 from fnn.inspect.equations import called, parts, within
 
 # One operation a number of the result; sums and extremes one a number that they read.
@@ -51,6 +53,8 @@ def _of_one(eqn: Any) -> int:
     name = eqn.primitive.name
     if name in _PRODUCTS:
         return _PRODUCTS[name](eqn)
+    if not jnp.issubdtype((eqn.outvars if name in _ELEMENTWISE else eqn.invars)[0].aval.dtype, jnp.inexact):
+        return 0  # counters and random bits
     if name in _ELEMENTWISE:
         return math.prod(eqn.outvars[0].aval.shape)
     if name.startswith("reduce_window"):
