@@ -39,6 +39,13 @@ def test_a_convolution_counts_as_on_paper() -> None:
     assert table["conv_0"].flops == 2 * 8 * 8 * 6 * 3 * 3 * 2 + 8 * 8 * 6
 
 
+@pytest.mark.parametrize("lowering", ["auto", "cpu", "xla"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_convolution_counts_the_same_however_it_is_computed(lowering: str, groups: int) -> None:
+    table = summary(fnn.nn.conv(6, 3, groups=groups, lowering=lowering), IMAGES)
+    assert table.flops == 2 * 8 * 8 * 6 * 3 * 3 * 2 // groups + 8 * 8 * 6
+
+
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_numbers_are_for_one_example(batch: int) -> None:
     at = summary(fnn.nn.mlp([7, 3]), jnp.ones((batch, 5)))
