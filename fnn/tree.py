@@ -72,7 +72,8 @@ def global_norm(tree: Any, *, scaled: bool = False) -> Array:
     if scaled:
         sizes = jax.tree.map(lambda x: _widen(jnp.abs(x)), tree)
         largest = jnp.max(jnp.stack([jnp.float32(0), *(jnp.max(x, initial=0) for x in jax.tree.leaves(sizes))]))
-        unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+        # The norm does not depend on it, and the derivative by it would overflow.
+        unit = jax.lax.stop_gradient(jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1))
         return global_norm(jax.tree.map(lambda x: x / unit, sizes)) * unit
     squares = total(jax.tree.map(lambda x: jnp.square(_widen(jnp.abs(x))), tree))
     positive = squares > 0

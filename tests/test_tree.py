@@ -142,6 +142,12 @@ def test_a_scaled_norm_of_any_size(size: float) -> None:
         np.testing.assert_allclose(norm(leaves, scaled=True), 5 * size, rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e-37, 1e-25, 1.0, 1e25, 1e37])
+def test_the_gradient_of_a_scaled_norm_of_any_size(size: float) -> None:
+    g = jax.grad(lambda x: tree.global_norm(x, scaled=True))(jnp.array([3.0, 4.0]) * size)
+    np.testing.assert_allclose(g, [0.6, 0.8], rtol=1e-6)
+
+
 def test_a_scaled_norm_of_nothing_and_of_zeros() -> None:
     for empty in ({}, jnp.zeros(0), jnp.zeros((2, 3))):
         assert float(tree.global_norm(empty, scaled=True)) == 0

@@ -39,10 +39,10 @@ def permutation(key: Key, n: int) -> Array:
     check_key("key", key)
     check_count("n", n)
     if n < _SORTED:
-        return jax.random.permutation(key, n)
+        return jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))
     a = math.isqrt(n - 1) + 1
     b = -(-n // a)
-    words = jax.random.bits(key, (_ROUNDS // 2, 2))
+    words = jax.random.bits(key, (_ROUNDS // 2, 2), jnp.uint32)
 
     def round_(t: Array, digits: tuple[Array, Array]) -> tuple[Array, Array]:
         left, right = digits

@@ -1,5 +1,6 @@
 """Back-propagation as data: every quantity of it, by layer."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -32,7 +33,9 @@ def backprop(
     inside `jit`, `vmap` and `scan`.
 
     Every layer of `sequential` and of `residual` is seen, whoever wrote it, however deep; what an activation
-    layer does is told as `a` of the layer before it. A network of another kind is seen as one layer.
+    layer does is told as `a` of the layer before it. A network of another kind, or what a layer does in a loop of its
+    own, is seen as one layer. What is called again is told again, as "dense_0@2", and so is the second array of a
+    layer that gives several; an output of integers has delta 0.
 
     Args:
         net: a network, an `fnn.nn.Layer` or anything with such an `apply`.
@@ -85,14 +88,15 @@ def backprop(
 
     forward = Forward(whole, params, state, x, key)
     # Where a 0 is added to an output, the derivative by that 0 is the derivative by the output.
-    zeros = [jnp.zeros(site.shape.shape, site.shape.dtype) for site in forward.sites]
+    smooth = [jnp.issubdtype(site.shape.dtype, jnp.inexact) for site in forward.sites]
+    zeros = [jnp.zeros_like(site.shape) if s else None for site, s in zip(forward.sites, smooth, strict=True)]
 
-    def objective(params: Params, zeros: list[Array]) -> tuple[Array, list[Array]]:
+    def objective(params: Params, zeros: list[Array | None]) -> tuple[Array, list[Array]]:
         seen: list[Array] = []
 
-        def tap(zero: Array, value: Array) -> Array:
+        def tap(zero: Array | None, value: Array) -> Array:
             seen.append(value)
-            return value + zero
+            return value if zero is None else value + zero
 
         outputs = forward([partial(tap, zero) for zero in zeros], params, state, x, key)
         values = loss(cast(outputs, jnp.promote_types(outputs.dtype, jnp.float32)), y)
@@ -102,14 +106,19 @@ def backprop(
     return Trace(value, gradient, _flows(forward.sites, seen, deltas, getattr(net, "name", "network")))
 
 
-def _flows(sites: Sequence[Site], seen: list[Array], deltas: list[Array], whole: str) -> ByLayer[tuple[Array, ...]]:
-    """(z, delta) of each layer; an activation's (a, da) go with the layer before it."""
+def _flows(
+    sites: Sequence[Site], seen: list[Array], deltas: list[Array | None], whole: str
+) -> ByLayer[tuple[Array, ...]]:
+    """(z, delta) of each call of a layer; an activation's (a, da) go with the layer before it."""
     found: dict[str, tuple[Array, ...]] = {}
     last: dict[str, str] = {}
+    calls: Counter[str] = Counter()
     for site, value, delta in zip(sites, seen, deltas, strict=True):
         parent = site.path.rpartition("/")[0]
         before = last.pop(parent, None) if site.activation else None
         if before is None:
-            last[parent] = before = site.path or whole
-        found[before] = (*found.get(before, ()), value, delta)
+            calls[site.path] += 1
+            before = (site.path or whole) + (f"@{calls[site.path]}" if calls[site.path] > 1 else "")
+            last[parent] = before
+        found[before] = (*found.get(before, ()), value, jnp.zeros(value.shape) if delta is None else delta)
     return ByLayer(list(found), list(found.values()))

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from fnn import activations
-from fnn.errors import check_array, message
+from fnn.data.batch import weighted_mean
+from fnn.errors import check_array, check_callable, message
 from fnn.inspect.trace import ByLayer, Trace
 from fnn.typing import Activation, Array, Loss, Params
 
@@ -33,7 +34,9 @@ def chain_rule(params: Params, x: Array, y: Array, loss: Loss, activation: str |
         activation: f of the hidden layers, a function or its name.
 
     Raises:
-        ValueError: parameters of another kind of network.
+        ValueError: parameters of another kind of network; an x that they do not fit; a loss that does not give one
+            value an example.
+        TypeError: a loss that is no function.
 
     Example:
         >>> net = fnn.nn.mlp([3, 2], "tanh")
@@ -48,7 +51,11 @@ def chain_rule(params: Params, x: Array, y: Array, loss: Loss, activation: str |
     equations 4 to 6; Nielsen 2015, "Neural networks and deep learning", equations BP1 to BP4.
     """
     check_array("x", x)
+    check_callable("loss", loss, "a function (outputs, targets) -> one value per example")
     names = _layers(params)
+    inputs_of = params[names[0]]["w"].shape[0]
+    if x.ndim != 2 or x.shape[1] != inputs_of:
+        raise ValueError(message("x", f"shape {x.shape}", f"shape (n, {inputs_of}), as w of {names[0]} asks"))
     f, df = activations.get(activation), activations.derivative(activations.get(activation))
     last = len(names) - 1
     inputs, zs = [x], []
@@ -56,7 +63,7 @@ def chain_rule(params: Params, x: Array, y: Array, loss: Loss, activation: str |
         z = inputs[-1] @ params[name]["w"] + params[name]["b"]
         zs.append(z)
         inputs.append(z if number == last else f(z))
-    value, delta = jax.value_and_grad(lambda outputs: jnp.mean(loss(outputs, y)))(zs[-1])
+    value, delta = jax.value_and_grad(lambda outputs: weighted_mean("loss", loss(outputs, y), None, len(x)))(zs[-1])
     return Trace(value, *_backward(params, names, inputs, zs, delta, df))
 
 
@@ -76,8 +83,12 @@ def _backward(
 
 def _layers(params: Params) -> list[str]:
     names = [f"dense_{number}" for number in range(len(params))] if isinstance(params, dict) else []
-    if not names or set(names) != set(params) or any(set(params[name]) != {"w", "b"} for name in names):
+    if not names or set(names) != set(params) or any(not _is_dense(params[name]) for name in names):
         got = ", ".join(map(str, params)) if isinstance(params, dict) else f"a {type(params).__name__}"
         remedy = "Other networks: fnn.inspect.backprop."
         raise ValueError(message("params", got, "dense_0, dense_1, ... with w and b each", remedy))
     return names
+
+
+def _is_dense(layer: Params) -> bool:
+    return isinstance(layer, dict) and set(layer) == {"w", "b"}

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+
 from fnn.inspect.equations import called, parts, within
 
 # One operation a number of the result; sums and extremes one a number that they read.
@@ -52,10 +54,15 @@ def _of_one(eqn: Any) -> int:
     if name in _PRODUCTS:
         return _PRODUCTS[name](eqn)
     if name in _ELEMENTWISE:
-        return math.prod(eqn.outvars[0].aval.shape)
+        return _numbers(eqn.outvars[0])
     if name.startswith("reduce_window"):
         return math.prod(eqn.outvars[0].aval.shape) * math.prod(eqn.params["window_dimensions"])
-    return math.prod(eqn.invars[0].aval.shape) if name in _READING else 0
+    return _numbers(eqn.invars[0]) if name in _READING else 0
+
+
+def _numbers(array: Any) -> int:
+    """How many it holds; no counters or random bits."""
+    return math.prod(array.aval.shape) if jnp.issubdtype(array.aval.dtype, jnp.inexact) else 0
 
 
 def _of_product(eqn: Any) -> int:

@@ -75,7 +75,7 @@ def statistics(trace: Trace, params: Params, updates: Params | None = None) -> B
     """
 
     def of(name: str, signals: Signals) -> Statistics:
-        w, u = (_norm(own_leaves(tree, name)) for tree in (params, {} if updates is None else updates))
+        w, u = (_norm(own_leaves(tree, name, trace)) for tree in (params, {} if updates is None else updates))
         z, a = _wide(signals.z), _wide(signals.a)
         asleep = jnp.abs(_wide(signals.delta)) < _ASLEEP * jnp.abs(_wide(signals.da))
         return Statistics(

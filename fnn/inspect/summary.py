@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnn.errors import message
+from fnn.errors import check_array, message
 from fnn.inspect.flops import flops_of
-from fnn.inspect.tap import Forward, path_of
+from fnn.inspect.tap import Forward
 from fnn.inspect.trace import own_leaves
 from fnn.tree import size
 from fnn.typing import Array, Params, Shape, State
@@ -60,7 +60,10 @@ class Summary:
 
     def __getitem__(self, path: str) -> LayerSummary:
         """The row of a layer, by its path."""
-        return next(row for row in self.rows if row.path == path)
+        found = {row.path: row for row in self.rows}
+        if path not in found:
+            raise KeyError(f"{path!r}: there are {', '.join(found)}")
+        return found[path]
 
     def cells(self) -> list[tuple[str, ...]]:
         """The table's rows as text: the layers, then their sum."""
@@ -98,15 +101,16 @@ class Summary:
 def summary(net: Any, x: Array | jax.ShapeDtypeStruct) -> Summary:
     """A table of a network: for each layer its path, output, parameters, their bytes, and operations.
 
-    Nothing is computed: shapes are traced. Operations are counted as on paper, and divided by the examples of x.
+    Nothing is computed: shapes are traced. Operations are counted as on paper, and divided by the examples of x; a
+    layer that is called several times has one row, with those of all its calls.
 
     Args:
         net: a network, an `fnn.nn.Layer` or anything with such an `init` and `apply`.
         x: a batch, or its `jax.ShapeDtypeStruct`.
 
     Raises:
-        TypeError: not a network.
-        ValueError: what `init` refuses, such as an x of the wrong shape.
+        TypeError: not a network; an x that is no array.
+        ValueError: an x without examples; what `init` refuses, such as an x of the wrong shape.
 
     Example:
         >>> print(summary(fnn.nn.mlp([3, 1]), jnp.ones((8, 4))))
@@ -122,6 +126,10 @@ def summary(net: Any, x: Array | jax.ShapeDtypeStruct) -> Summary:
     if not (callable(getattr(net, "init", None)) and callable(getattr(net, "apply", None))):
         remedy = "Make one: fnn.nn.mlp; wrap a Flax module: fnn.interop.from_linen."
         raise TypeError(message("net", f"a {type(net).__name__}", "a network with init and apply", remedy))
+    if not isinstance(x, jax.ShapeDtypeStruct):
+        check_array("x", x)
+    if not x.shape or not x.shape[0]:
+        raise ValueError(message("x", f"shape {x.shape}", "(n, ...) with at least one example"))
     x = jax.ShapeDtypeStruct(x.shape, x.dtype)
     params, state = jax.eval_shape(lambda x: net.init(jax.random.key(0), x), x)
 
@@ -130,31 +138,18 @@ def summary(net: Any, x: Array | jax.ShapeDtypeStruct) -> Summary:
 
     name = getattr(net, "name", type(net).__name__)
     program, examples = Forward(forward, params, state, x), x.shape[0]
-    counted = _counted(program)
+    counted: Counter[str] = Counter()
+    for scope, flops in flops_of(program.jaxpr).items():
+        counted[program.path(scope)] += flops
+    outputs = {site.path: site.shape.shape[1:] for site in reversed(program.sites)}
+    own = {path: own_leaves(params, path or name, outputs) for path in outputs}
     rows = [
-        LayerSummary(
-            site.path or name,
-            site.shape.shape[1:],
-            size(own_leaves(params, site.path or name)),
-            _bytes(own_leaves(params, site.path or name)),
-            counted[site.path] // examples,
-        )
-        for site in program.sites
+        LayerSummary(path or name, outputs[path], size(own[path]), _bytes(own[path]), counted[path] // examples)
+        for path in dict.fromkeys(site.path for site in program.sites)
     ]
     kept = sum(_bytes(site.shape) for site in program.sites) // examples
     flops = counted.total() // examples
     return Summary(name, tuple(rows), size(params), _bytes(params), size(state), flops, kept)
-
-
-def _counted(program: Forward) -> Counter[str]:
-    """Operations by the innermost site that they belong to; those of no layer under ""."""
-    paths = {site.path for site in program.sites}
-    found: Counter[str] = Counter()
-    for scope, flops in flops_of(program.jaxpr).items():
-        names = path_of(scope).split("/")
-        inside = ("/".join(names[:count]) for count in range(len(names), 0, -1))
-        found[next((path for path in inside if path in paths), "")] += flops
-    return found
 
 
 def _bytes(tree: Any) -> int:

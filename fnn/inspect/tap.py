@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from fnn.errors import message
 from fnn.inspect.equations import called, evaluated, layers_of, parts, within
 from fnn.nn.layer import ACTIVATED, OUTPUT
 from fnn.typing import Array
@@ -15,7 +16,7 @@ class Site(NamedTuple):
 
     Attributes:
         path: the layer's path, "residual_0/dense_0"; "" of a function that calls no layers, whose result is the site.
-        activation: whether the layer is an activation function.
+        activation: whether the layer is an activation function of what the layer before it gives.
         shape: of the output, and its dtype.
     """
 
@@ -31,9 +32,12 @@ class Forward:
         function: any function of arrays.
         inputs: what it is called with, or their shapes.
 
+    Raises:
+        TypeError: the function gives something else than one array.
+
     Attributes:
         jaxpr: the program.
-        sites: its sites, in the order in which it comes to them.
+        sites: its sites, in the order in which it comes to them; a layer that is called twice has two.
 
     Example:
         >>> net = fnn.nn.mlp([3, 1])
@@ -51,29 +55,26 @@ class Forward:
         marked = jax.named_scope(_MARK)(function)
         closed, shapes = jax.make_jaxpr(marked, return_shape=True)(*inputs)
         self.jaxpr, self._consts = closed.jaxpr, closed.consts
-        self._tree = jax.tree.structure(shapes)
+        if not isinstance(shapes, jax.ShapeDtypeStruct):
+            raise TypeError(message("output of the network", f"a {type(shapes).__name__}", "one array"))
         inside = tuple(_sites(self.jaxpr))
-        self.sites = inside or (Site("", False, shapes),)
+        self._scopes = {site.path for site in inside}
+        self.sites = tuple(site._replace(path=self.path(site.path)) for site in inside) or (Site("", False, shapes),)
         self._plain = not inside
 
     def __call__(self, taps: Sequence[Callable[[Array], Array]], *inputs: Any) -> Any:
         """The function's result where each site's output goes through its tap."""
-        results = _run(self.jaxpr, self._consts, jax.tree.leaves(inputs), iter(taps))
-        result = jax.tree.unflatten(self._tree, results)
+        (result,) = _run(self.jaxpr, self._consts, jax.tree.leaves(inputs), iter(taps))
         return taps[0](result) if self._plain else result
 
+    def path(self, scope: str) -> str:
+        """The path of the innermost layer of a scope in the program; scopes that no layer opened are left out."""
+        names = layers_of(scope.rpartition(_MARK)[2])
+        return "/".join(name for count, name in enumerate(names, 1) if "/".join(names[:count]) in self._scopes)
 
-_MARK = "tapped"
 
-
-def path_of(scope: str) -> str:
-    """The path of the layer of a scope in a `Forward`'s program.
-
-    Example:
-        >>> path_of("epoch/tapped/residual_0/dense_0")
-        'residual_0/dense_0'
-    """
-    return "/".join(layers_of(scope.rpartition(_MARK)[2]))
+# No name that someone gives to a scope of their own.
+_MARK = "fnn.inspect.forward"
 
 
 def _is_site(eqn: Any) -> bool:
@@ -87,11 +88,17 @@ def _holds_sites(jaxpr: Any) -> bool:
 
 def _sites(jaxpr: Any, scope: str = "") -> Iterator[Site]:
     activated = False
+    # What follows from the last layer of each network in the program.
+    following: dict[str, set[Any]] = {}
     for eqn in jaxpr.eqns:
-        inner = called(eqn)
+        inner, read = called(eqn), {atom for atom in eqn.invars if not hasattr(atom, "val")}
+        for found in following.values():
+            found.update(eqn.outvars if found & read else ())
         if _is_site(eqn):
-            aval = eqn.outvars[0].aval
-            yield Site(path_of(within(scope, eqn)), activated, jax.ShapeDtypeStruct(aval.shape, aval.dtype))
+            path, aval = "/".join(layers_of(within(scope, eqn).rpartition(_MARK)[2])), eqn.outvars[0].aval
+            before = following.get(path.rpartition("/")[0], set())
+            yield Site(path, activated and bool(before & read), jax.ShapeDtypeStruct(aval.shape, aval.dtype))
+            following[path.rpartition("/")[0]] = set(eqn.outvars)
         elif inner is not None and _holds_sites(parts(inner)[0]):
             yield from _sites(parts(inner)[0], within(scope, eqn))
         # An activation's layer gives what the activation gave, at once.

@@ -1,10 +1,12 @@
 """What back-propagation is told as: quantities by layer, in the order of the forward pass."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 
+from fnn.tree import named_leaves
 from fnn.typing import Array, Params
 
 T = TypeVar("T")
@@ -59,7 +61,8 @@ class Signals(NamedTuple):
         a: the same after the activation that follows it, f(z); z where none follows.
         delta: dL/dz, for the mean loss L of the batch.
         da: dL/da.
-        gradient: dL/dw for each of the layer's own parameters, by name; {} where there are none.
+        gradient: dL/dw for each of the layer's own parameters, by name; {} where there are none. Of a layer that is
+            called several times it is the sum over its calls.
     """
 
     z: Array
@@ -101,7 +104,7 @@ class Trace(Mapping[str, Signals]):
     def __getitem__(self, name: str) -> Signals:
         z, delta, *activated = self.flows[name]
         a, da = activated or (z, delta)
-        return Signals(z, a, delta, da, own_leaves(self.gradient, name))
+        return Signals(z, a, delta, da, own_leaves(self.gradient, name, self.flows))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.flows)
@@ -123,17 +126,22 @@ class Trace(Mapping[str, Signals]):
         return cls(*children)
 
 
-def own_leaves(tree: Params, path: str) -> Params:
+def own_leaves(tree: Params, path: str, paths: Collection[str] = ()) -> Params:
     """The leaves of a tree like the parameters that belong to the layer at this path, not to layers inside it.
+
+    Args:
+        tree: the tree.
+        path: the layer's path; "dense_0@2" is the second call of "dense_0".
+        paths: of all layers; a network that is one layer owns the whole tree.
 
     Example:
         >>> own_leaves({"dense_0": {"w": 1.0, "b": 2.0}}, "dense_0")
-        {'w': 1.0, 'b': 2.0}
+        {'b': 2.0, 'w': 1.0}
     """
-    if not isinstance(tree, dict):
-        return {}
-    # A network that is one layer holds its leaves at the top.
-    if any(isinstance(part, dict) for part in tree.values()):
-        for name in path.split("/"):
-            tree = tree.get(name, {})
-    return {name: leaf for name, leaf in tree.items() if not isinstance(leaf, dict)}
+    path, own = re.sub(r"@\d+$", "", path), tree
+    for name in path.split("/"):
+        own = own.get(name) if isinstance(own, dict) else None
+    if own is None and len(paths) == 1:
+        return named_leaves(tree)
+    inside = tuple(f"{other[len(path) + 1 :]}/" for other in paths if other.startswith(f"{path}/"))
+    return {name: leaf for name, leaf in named_leaves(own).items() if not name.startswith(inside)}

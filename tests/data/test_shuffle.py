@@ -29,6 +29,14 @@ def test_every_number_comes_once(n: int) -> None:
     np.testing.assert_array_equal(np.sort(order), np.arange(n))
 
 
+@pytest.mark.parametrize("n", [10, 1437])
+def test_it_is_the_same_in_float64(n: int) -> None:
+    with jax.enable_x64(True):
+        order = permutation(KEY, n)
+    assert order.dtype == np.int32
+    np.testing.assert_array_equal(order, permutation(KEY, n))
+
+
 def test_it_is_a_function_of_the_key_alone() -> None:
     alone = permutation(jax.random.key(3), 1000)
     np.testing.assert_array_equal(alone, jax.jit(lambda key: permutation(key, 1000))(jax.random.key(3)))

@@ -1,5 +1,7 @@
 """The chain rule written by hand gives what jax.grad and backprop give."""
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -40,3 +42,28 @@ def test_other_networks_are_refused(net: fnn.nn.Layer) -> None:
     params, _ = net.init(jax.random.key(0), ROWS)
     with pytest.raises(ValueError, match=r"params: got .*, expected dense_0, dense_1, ... with w and b each"):
         chain_rule(params, ROWS, CLASSES, CE)
+
+
+PARAMS, _ = fnn.nn.mlp([4, 3]).init(jax.random.key(0), ROWS)
+REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
+    "too few inputs": (
+        (PARAMS, ROWS[:, :2], CLASSES, CE),
+        ValueError,
+        r"x: got shape \(6, 2\), expected shape \(n, 5\)",
+    ),
+    "one example": ((PARAMS, ROWS[0], CLASSES, CE), ValueError, r"x: got shape \(5,\), expected shape \(n, 5\)"),
+    "a name for the loss": ((PARAMS, ROWS, CLASSES, "mse"), TypeError, "loss: got 'mse', expected a function"),
+    "a mean loss": ((PARAMS, ROWS, CLASSES, lambda o, y: CE(o, y).mean()), ValueError, "result of loss: got shape"),
+    "bare arrays": (
+        ({"dense_0": ROWS}, ROWS, CLASSES, CE),
+        ValueError,
+        "params: got dense_0, expected dense_0, .* w and",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    arguments, kind, match = REFUSED[name]
+    with pytest.raises(kind, match=match):
+        chain_rule(*arguments)

@@ -27,6 +27,11 @@ CASES: dict[str, tuple[Any, tuple[Any, ...], int]] = {
     "elementwise": (lambda a: jnp.exp(a) + 1, (A,), 2 * 20),
     "a sum": (lambda a: jax.lax.reduce_sum_p.bind(a, axes=(0, 1), out_sharding=None), (A,), 20),
     "moving": (lambda a: a.T.reshape(-1)[::2], (A,), 0),
+    "random bits and counters": (
+        lambda a: jax.random.bits(jax.random.key(0), (100,))[jnp.cumsum(a.astype(int))],
+        (A,),
+        0,
+    ),
     "in jit": (jax.jit(lambda a, b: a @ b), (A, B), 240),
     "in a scan": (lambda a: jax.lax.scan(lambda c, _: (jnp.sin(c), None), a, None, length=7)[0], (A,), 7 * 20),
     "of a choice the dearest": (

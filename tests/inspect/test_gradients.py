@@ -91,6 +91,42 @@ def test_a_function_that_computes_in_float32() -> None:
     assert 1e-8 < row.error < row.allowed == 2e-2
 
 
+@pytest.mark.parametrize("rate", [20.0, 1000.0])
+def test_a_steep_function(rate: float) -> None:
+    w = jnp.array([0.3, -1.2, 2.0])
+    assert check_gradients(lambda w: jnp.sum(jnp.sin(rate * w)), [w]).right
+    assert not check_gradients(lambda w: jnp.sum(bent(rate * w)), [w]).right
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_a_kink_at_any_part_of_a_step(dtype: Any) -> None:
+    """It is found, or makes no error."""
+    step = float(jnp.finfo(dtype).eps) ** (1 / 3)
+    at = step * jnp.linspace(-1.3, 1.3, 53)
+    report = check_gradients(lambda w: jnp.sum(jax.nn.relu(w.astype(dtype))), [at], entries=53)
+    assert report.right, str(report)
+    assert report.rows[0].checked > 10
+
+
+def test_a_gradient_that_is_nan() -> None:
+    def rooted(w: Any) -> Any:
+        return jnp.sum(w["a"]) + jnp.sum(jnp.where(w["b"] > 0, jnp.sqrt(w["b"]), 0))
+
+    report = check_gradients(rooted, [{"a": jnp.ones(2), "b": -jnp.ones(2)}])
+    assert not report.right
+    with pytest.raises(GradientMismatch, match=r"gradient of '0/b' at \[0\]: gradient nan"):
+        report.raise_if_wrong()
+
+
+def test_a_result_that_is_no_array() -> None:
+    assert check_gradients(lambda w: 1.0, [jnp.ones(2)]).right
+
+
+def test_a_leaf_that_is_not_there() -> None:
+    with pytest.raises(KeyError, match="'w': there are 0"):
+        check_gradients(jnp.sum, [jnp.ones(2)])["w"]
+
+
 def test_integers_and_keys_stay_as_they_are() -> None:
     def drawn(w: Any, labels: Any, key: Any) -> Any:
         return jnp.sum(w[labels] * jax.random.normal(key, labels.shape, w.dtype))
@@ -114,6 +150,10 @@ def test_precision_of_the_process_is_as_before() -> None:
 REFUSED: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "no function": (3, [jnp.ones(1)], TypeError, "fn: got 3"),
     "nothing to differentiate by": (jnp.sum, [jnp.array([1])], ValueError, "args: got no floating-point leaf"),
+    "an array for args": (jnp.sum, jnp.ones(2), TypeError, r"args: got an array, expected a list .*: \[x\]"),
+    "a dict for args": (jnp.sum, {"w": jnp.ones(2)}, TypeError, "args: got a dict, expected a list of arguments"),
+    "a number for args": (jnp.sin, 0.5, TypeError, "args: got a float, expected a list of arguments"),
+    "two results": (lambda w: (w, 1), [jnp.array(1.0)], ValueError, "result of fn: got a tuple, expected one finite"),
     "an array": (lambda w: w, [jnp.ones(2)], ValueError, r"result of fn: got an array of shape \(2,\)"),
     "infinite": (lambda w: jnp.log(w), [jnp.array(0.0)], ValueError, "result of fn: got -inf"),
 }
@@ -124,6 +164,11 @@ def test_refused(name: str) -> None:
     fn, args, kind, match = REFUSED[name]
     with pytest.raises(kind, match=match):
         check_gradients(fn, args)
+
+
+def test_a_seed_below_0() -> None:
+    with pytest.raises(ValueError, match=r"seed: got -1, expected an integer >= 0\."):
+        check_gradients(jnp.sum, [jnp.ones(2)], seed=-1)
 
 
 def test_not_under_a_trace() -> None:

@@ -39,6 +39,13 @@ def test_a_convolution_counts_as_on_paper() -> None:
     assert table["conv_0"].flops == 2 * 8 * 8 * 6 * 3 * 3 * 2 + 8 * 8 * 6
 
 
+@pytest.mark.parametrize("lowering", ["auto", "cpu", "xla"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_convolution_counts_the_same_however_it_is_computed(lowering: str, groups: int) -> None:
+    table = summary(fnn.nn.conv(6, 3, groups=groups, lowering=lowering), IMAGES)
+    assert table.flops == 2 * 8 * 8 * 6 * 3 * 3 * 2 // groups + 8 * 8 * 6
+
+
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_numbers_are_for_one_example(batch: int) -> None:
     at = summary(fnn.nn.mlp([7, 3]), jnp.ones((batch, 5)))
@@ -66,6 +73,32 @@ def test_flax_is_one_row() -> None:
     assert table.parameters == 18
 
 
+def test_a_network_of_flax_with_layers_inside_has_all_its_parameters() -> None:
+    from flax import linen
+
+    (row,) = summary(fnn.interop.from_linen(linen.Sequential([linen.Dense(4), linen.Dense(3)])), ROWS).rows
+    assert (row.parameters, row.parameter_bytes) == (24 + 15, 4 * (24 + 15))
+
+
+def test_a_layer_that_is_called_three_times_has_one_row() -> None:
+    inner = fnn.nn.sequential(fnn.nn.dense(5), fnn.nn.activation("tanh"))
+
+    def apply(params: Any, state: Any, x: Any, *, train: bool = False, key: Any = None) -> Any:
+        for _ in range(3):
+            x, state = inner.apply(params, state, x, train=train, key=key)
+        return x, state
+
+    table = summary(fnn.nn.sequential(fnn.nn.Layer("thrice", inner.init, apply), fnn.nn.dense(1)), ROWS)
+    assert [row.path for row in table.rows] == ["thrice_0/dense_0", "thrice_0/tanh_0", "thrice_0", "dense_0"]
+    assert table.parameters == sum(row.parameters for row in table.rows) == 30 + 6
+    assert table.flops == sum(row.flops for row in table.rows) == 3 * (55 + 5) + 11
+
+
+def test_a_row_that_is_not_there() -> None:
+    with pytest.raises(KeyError, match=r"'dense_9': there are dense_0, relu_0, dense_1"):
+        summary(fnn.nn.mlp([3, 1]), ROWS)["dense_9"]
+
+
 REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "no network": (lambda x: x, TypeError, "net: got a function, expected a network with init and apply"),
     "the wrong shape": (fnn.nn.conv(3, 3), ValueError, "x of conv: got shape"),
@@ -77,3 +110,16 @@ def test_refused(name: str) -> None:
     net, kind, match = REFUSED[name]
     with pytest.raises(kind, match=match):
         summary(net, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("x", "kind", "match"),
+    [
+        (jnp.ones((0, 5)), ValueError, r"x: got shape \(0, 5\), expected \(n, \.\.\.\) with at least one example"),
+        (jnp.ones(()), ValueError, r"x: got shape \(\), expected \(n, \.\.\.\) with at least one example"),
+        ([[1.0]], TypeError, "x: got a list of 1, expected an array"),
+    ],
+)
+def test_a_wrong_batch(x: Any, kind: type[Exception], match: str) -> None:
+    with pytest.raises(kind, match=match):
+        summary(fnn.nn.activation("relu"), x)
