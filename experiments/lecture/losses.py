@@ -107,7 +107,7 @@ def pictures(found: Found) -> dict[str, Picture]:
 
 
 def _curves(found: Found) -> Picture:
-    figure = figure_of(4, width=3.4, height=2.2, most=2)
+    figure = figure_of(4, width=3.2, height=2.1, most=2)
     titles = "regression, answer 0", "classification, first class right"
     for column, names in enumerate((REGRESSION, CLASSES)):
         for row, part in enumerate(("loss", "gradient dL/df")):

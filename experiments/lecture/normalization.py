@@ -71,15 +71,18 @@ class Found(NamedTuple):
 
 
 def work() -> Found:
-    """The layer by itself; and all settings and seeds of each kind of network in one program."""
+    """The layer by itself; and each kind of network, all settings at once."""
     small = jax.jit(normalized)(jnp.stack([SMALL, 100 * SMALL], axis=1))
     batches = MEAN + SPREAD * jax.random.normal(jax.random.key(1), (BATCHES, BATCH, 1))
     stddevs = jnp.concatenate([STDDEVS, jnp.full(len(SCALES), HE)])
     scales = jnp.concatenate([jnp.full(len(STDDEVS), AS_THEY_ARE), SCALES])
     keys, by_stddev, by_scale = jax.random.split(jax.random.key(0), SEEDS), {}, {}
     for name, norm in NORMS.items():
-        over_seeds = jax.vmap(lambda d, c, k, norm=norm: accuracy(norm, d, c, k), in_axes=(None, None, 0))
-        reached = np.asarray(jax.jit(jax.vmap(over_seeds, in_axes=(0, 0, None)))(stddevs, scales, keys))
+        # Seeds one after another: drawing first weights for many keys at once takes long to compile.
+        def over_seeds(stddev: jax.Array, scale: jax.Array, norm: Any = norm) -> jax.Array:
+            return jax.lax.map(lambda key: accuracy(norm, stddev, scale, key), keys)
+
+        reached = np.asarray(jax.jit(jax.vmap(over_seeds))(stddevs, scales))
         by_stddev[name], by_scale[name] = reached[: len(STDDEVS)], reached[len(STDDEVS) :]
     statistics = jax.tree.map(np.asarray, jax.jit(running)(batches))
     return Found(np.asarray(small), np.asarray(batches), statistics, by_stddev, by_scale)
