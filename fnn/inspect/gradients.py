@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from fnn.errors import check_callable, check_count, is_traced, message
 from fnn.tree import path_name
@@ -161,23 +163,27 @@ def check_gradients(fn: Callable[..., Any], args: Sequence[Any], *, entries: int
         value = _checked(whole(points))
         gradients = jax.grad(whole)(points)
         draw = np.random.default_rng(seed)
-        compare = jax.jit(lambda points, number, i, h: _differences(whole, points, number, i, h), static_argnums=1)
+        # All leaves in one vector, so that one program serves them all.
+        vector, split = ravel_pytree(points)
+        compare = jax.jit(partial(_differences, lambda moved: whole(split(moved)), vector))
+        starts = np.cumsum([0, *(point.size for point in points)])
         rows = [
-            _row(path_name(leaves[i][0]), compare, points, number, gradients[number], value, draw, entries)
-            for number, i in enumerate(floating)
+            _row(path_name(leaves[i][0]), partial(_compared, compare, start), point, gradient, value, draw, entries)
+            for i, start, point, gradient in zip(floating, starts[:-1], points, gradients, strict=True)
         ]
     return GradientReport(tuple(rows))
 
 
-def _row(
-    name: str, compare: Any, points: list[Any], number: int, gradient: Any, value: Any, draw: Any, entries: int
-) -> LeafCheck:
-    point = points[number]
+def _compared(compare: Any, start: int, entry: int, step: float) -> np.ndarray:
+    return np.asarray(compare(int(start) + int(entry), float(step)))
+
+
+def _row(name: str, compared: Any, point: Any, gradient: Any, value: Any, draw: Any, entries: int) -> LeafCheck:
     flat, g = np.asarray(point).reshape(-1), np.asarray(gradient, np.float64).reshape(-1)
     chosen = np.sort(draw.choice(flat.size, min(entries, flat.size), replace=False))
     eps, allowed = float(jnp.finfo(value.dtype).eps), _ALLOWED.get(value.dtype.itemsize, 1e-1)
     steps = eps ** (1 / 3) * np.maximum(1, np.abs(flat[chosen]))
-    found = [np.asarray(compare(points, number, int(i), float(h))) for i, h in zip(chosen, steps, strict=True)]
+    found = [compared(i, h) for i, h in zip(chosen, steps, strict=True)]
     central, halved, apart, apart_halved = np.array(found, np.float64).reshape(-1, 4).T
     # Of what is next to nothing beside the rounding of f no relative error can be seen.
     rounding = 4 * eps * np.maximum(np.abs(np.float64(value)), 1e-30) / steps
@@ -198,13 +204,11 @@ def _row(
     return LeafCheck(name, *counts, float(error[worst]), at, g_there, d_there, allowed)
 
 
-def _differences(whole: Any, points: list[Any], number: int, i: Any, h: Any) -> Any:
+def _differences(whole: Any, vector: Any, i: Any, h: Any) -> Any:
     """The central difference with step h and h/2, and how far the one-sided ones are apart, twice."""
 
     def at(shift: Any) -> Any:
-        point = points[number]
-        moved = point.reshape(-1).at[i].add(shift).reshape(point.shape)
-        return whole([*points[:number], moved, *points[number + 1 :]])
+        return whole(vector.at[i].add(shift))
 
     def both(h: Any) -> tuple[Any, Any]:
         low, middle, high = at(-h), at(0.0), at(h)

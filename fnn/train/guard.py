@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from fnn.train.state import TrainState
 from fnn.train.supervised import heeds_weights, takes_weights
+from fnn.tree import total
 from fnn.typing import Array, Batch, Metrics
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -77,12 +78,12 @@ def is_finite(old: TrainState, new: TrainState, metrics: Metrics) -> Array:
         >>> is_finite(state, state, {"loss": jnp.array(1.0)})
         Array(True, dtype=bool)
     """
-    good = [jnp.all(jnp.isfinite(metrics[name])) for name in ("loss", "grad_norm") if name in metrics]
+    told = [jnp.all(jnp.isfinite(metrics[name])) for name in ("loss", "grad_norm") if name in metrics]
     held = ((s.params, s.model_state, s.opt_state) for s in (old, new))
-    for a, b in zip(*map(jax.tree.leaves, held), strict=True):
-        if jnp.issubdtype(b.dtype, jnp.inexact):
-            good.append(jnp.all(jnp.isfinite(b) | ~jnp.isfinite(a)))
-    return jnp.stack([jnp.array(True), *good]).all()
+    pairs = zip(*map(jax.tree.leaves, held), strict=True)
+    spoiled = [jnp.isfinite(a) & ~jnp.isfinite(b) for a, b in pairs if jnp.issubdtype(b.dtype, jnp.inexact)]
+    # Counted, since XLA's CPU backend takes a sum by a product, and `any` one number after another.
+    return jnp.stack([total([bad.astype(jnp.float32) for bad in spoiled]) == 0, *told]).all()
 
 
 def chosen(first: Array, a: Any, b: Any) -> Any:
