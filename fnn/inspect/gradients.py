@@ -166,7 +166,7 @@ def check_gradients(fn: Callable[..., Any], args: Sequence[Any], *, entries: int
         # All leaves in one vector, so that one program serves them all.
         vector, split = ravel_pytree(points)
         compare = jax.jit(partial(_differences, lambda moved: whole(split(moved)), vector))
-        starts = np.cumsum([0, *(point.size for point in points)])
+        starts = np.cumsum([0, *(point.size for point in points)]).tolist()
         rows = [
             _row(path_name(leaves[i][0]), partial(_compared, compare, start), point, gradient, value, draw, entries)
             for i, start, point, gradient in zip(floating, starts[:-1], points, gradients, strict=True)
@@ -175,7 +175,7 @@ def check_gradients(fn: Callable[..., Any], args: Sequence[Any], *, entries: int
 
 
 def _compared(compare: Any, start: int, entry: int, step: float) -> np.ndarray:
-    return np.asarray(compare(int(start) + int(entry), float(step)))
+    return np.asarray(compare(start + entry, step))
 
 
 def _row(name: str, compared: Any, point: Any, gradient: Any, value: Any, draw: Any, entries: int) -> LeafCheck:
@@ -183,7 +183,7 @@ def _row(name: str, compared: Any, point: Any, gradient: Any, value: Any, draw: 
     chosen = np.sort(draw.choice(flat.size, min(entries, flat.size), replace=False))
     eps, allowed = float(jnp.finfo(value.dtype).eps), _ALLOWED.get(value.dtype.itemsize, 1e-1)
     steps = eps ** (1 / 3) * np.maximum(1, np.abs(flat[chosen]))
-    found = [compared(i, h) for i, h in zip(chosen, steps, strict=True)]
+    found = [compared(int(i), float(h)) for i, h in zip(chosen, steps, strict=True)]
     central, halved, apart, apart_halved = np.array(found, np.float64).reshape(-1, 4).T
     # Of what is next to nothing beside the rounding of f no relative error can be seen.
     rounding = 4 * eps * np.maximum(np.abs(np.float64(value)), 1e-30) / steps
