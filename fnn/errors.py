@@ -68,7 +68,7 @@ _behind: list[tuple[Any, Any]] = []
 
 @contextlib.contextmanager
 def values_behind(tracer: Any, values: Any) -> Iterator[None]:
-    """While it lasts, value checks of `tracer` look at `values`, which its rows, or all that it will be, come from."""
+    """While it lasts, value checks of `tracer` look at `values`: what its rows come from, or all that it will be."""
     _behind.append((tracer, values))
     try:
         yield

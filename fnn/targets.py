@@ -76,23 +76,27 @@ def expected(labels: Any, values: Array) -> tuple[Array, Array]:
 
     For integer labels that is the value of the class, and 1; no gather, whose transpose would be a scatter.
     """
-    q = class_targets(labels, values)
+    check_array("labels", labels)
     if jnp.issubdtype(labels.dtype, jnp.floating):
+        q = class_targets(labels, values)
         # In an entropy, 0 times log 0 is 0.
         return jnp.sum(q * jnp.where(jnp.isneginf(values) & (q == 0), 0, values), axis=-1), jnp.sum(q, axis=-1)
-    c, known = integers(labels, values.shape[-1])
-    hit = c[..., None] == jnp.arange(values.shape[-1], dtype=c.dtype)
-    one = jnp.where(known, 1, jnp.nan).astype(values.dtype)
-    return jnp.sum(jnp.where(hit, values, 0), axis=-1), one
+    hit, known = _hits(labels, values)
+    return jnp.sum(jnp.where(hit, values, 0), axis=-1), jnp.where(known, 1, jnp.nan).astype(values.dtype)
 
 
 def one_hot(labels: Any, outputs: Array) -> Array:
     """Integer labels (n, ...) as rows of zeros and one 1; a row of NaN for a label out of range."""
+    hit, known = _hits(labels, outputs)
+    return jnp.where(known[..., None], hit.astype(outputs.dtype), jnp.nan)
+
+
+def _hits(labels: Any, outputs: Array) -> tuple[Array, Array]:
+    """Where integer labels name a class, (n, ..., classes), and which of them are in range."""
     *shape, classes = outputs.shape
     check_labels("labels", labels, classes, tuple(shape))
     c, known = integers(labels, classes)
-    hit = c[..., None] == jnp.arange(classes, dtype=c.dtype)
-    return jnp.where(known[..., None], hit.astype(outputs.dtype), jnp.nan)
+    return c[..., None] == jnp.arange(classes, dtype=c.dtype), known
 
 
 def integers(labels: Any, classes: int) -> tuple[Array, Array]:

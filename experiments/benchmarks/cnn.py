@@ -105,11 +105,22 @@ def machine(cores: int) -> dict[str, Any]:
     return {"processor": name, "cores": cores, "system": platform.platform(), "versions": versions, "XLA_FLAGS": flags}
 
 
+def headline(here: dict[str, Any]) -> str:
+    """Where something was measured, on one line."""
+    versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
+    return f"{here['processor']}, {here['cores']} cores; {versions}"
+
+
+def tell_ratios(ratios: dict[str, dict[str, float]]) -> None:
+    """Prints ratios, and how much is asked."""
+    for name, found in ratios.items():
+        print(f"{name}: {found['ratio']:.2f} (asked {found['asked']})")
+
+
 def table(result: dict[str, Any]) -> None:
     """Prints rows, who is left out, the floor and the ratios."""
     rows, settings = result["rows"], result["settings"]
-    versions = ", ".join(f"{name} {version}" for name, version in result["machine"]["versions"].items())
-    print(f"{result['machine']['processor']}, {settings['cores']} cores; {versions}")
+    print(headline(result["machine"]))
     print(f"batch {settings['batch']}, medians of {settings['repeats']} turns of {settings['steps']} steps")
     print(f"{'':48}{'ms/step':>9}{'GFLOP/s':>9}{'time / fnn':>12}{'compile s':>11}{'idle':>6}")
     for name, row in rows.items():
@@ -120,8 +131,7 @@ def table(result: dict[str, Any]) -> None:
         print(f"{PEER[name].label:48}  left out: {reason}")
     if "matmul" in rows:
         print(f"A step is {result['gflop']:.2f} GFLOP: at the matrix product's speed {result['floor_ms']:.1f} ms.")
-    for name, found in result["ratios"].items():
-        print(f"{name}: {found['ratio']:.2f} (asked {found['asked']})")
+    tell_ratios(result["ratios"])
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.benchmarks.cnn import check_learned, machine, pinned
+from experiments.benchmarks.cnn import check_learned, headline, machine, pinned, tell_ratios
 from experiments.benchmarks.mlp_task import SHAPES, Task, flops
 from experiments.benchmarks.turns import Failed, Process
 
@@ -157,8 +157,7 @@ def table(name: str, found: dict[str, Any]) -> None:
         print(f"{row['label']:42}{took}{row['compile_seconds']:>11.1f}{row['total_seconds']:>9.2f}{row['idle']:>6.2f}")
     for peer, reason in found["left_out"].items():
         print(f"{PEER[peer].label:42}  left out: {reason}")
-    for ratio, value in found["ratios"].items():
-        print(f"{ratio}: {value['ratio']:.2f} (asked {value['asked']})")
+    tell_ratios(found["ratios"])
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
@@ -180,8 +179,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Prints a table for each task and saves all as JSON."""
     options = parsed(arguments)
     here = machine(options.cores)
-    versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
-    print(f"{here['processor']}, {options.cores} cores; {versions}; medians of {options.rounds} turns")
+    print(f"{headline(here)}; medians of {options.rounds} turns")
     result: dict[str, Any] = {"machine": here, "settings": {**vars(options), "out": str(options.out)}, "tasks": {}}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for name in options.tasks:

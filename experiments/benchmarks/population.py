@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.benchmarks.cnn import machine, pinned
+from experiments.benchmarks.cnn import headline, machine, pinned, tell_ratios
 from experiments.benchmarks.mlp import ONE_THREAD
 from experiments.benchmarks.turns import Failed, Process
 
@@ -180,8 +180,7 @@ def table(net: str, options: argparse.Namespace, found: dict[str, Any]) -> None:
     print("* as fast as of the largest population measured")
     for name, reason in found["left_out"].items():
         print(f"{PEER[name].label:36}  left out: {reason}")
-    for ratio, value in found["ratios"].items():
-        print(f"{ratio}: {value['ratio']:.2f} (asked {value['asked']})")
+    tell_ratios(found["ratios"])
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
@@ -208,8 +207,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Prints a table for each network and saves all as JSON."""
     options = parsed(arguments)
     here = machine(options.cores)
-    versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
-    print(f"{here['processor']}, {options.cores} cores; {versions}; medians of {options.rounds} turns")
+    print(f"{headline(here)}; medians of {options.rounds} turns")
     result: dict[str, Any] = {"machine": here, "settings": {**vars(options), "out": str(options.out)}, "nets": {}}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for net in options.nets:

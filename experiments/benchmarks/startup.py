@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.cnn import machine
+from experiments.benchmarks.cnn import headline, machine
 
 IMPORTS = {
     "nothing": "pass",
@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(json.dumps(stages(options.stages_of)))
         return
     here = machine(os.cpu_count() or 1)
-    print(f"{here['processor']}; {', '.join(f'{name} {version}' for name, version in here['versions'].items())}")
+    print(headline(here))
     taken, found = imports(options.repeats), first_programs(options.repeats)
     table(taken, found, options.repeats)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -93,7 +93,7 @@ def _product_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 def _by_weights(x: Array, dw: Array) -> Array:
-    """X dW. Its transpose is the weights' gradient, `x^T delta`; with few outputs it is `(delta^T x)^T`.
+    """The product x dW. Its transpose is the weights' gradient, `x^T delta`; with few outputs it is `(delta^T x)^T`.
 
     XLA's CPU backend takes the first form through a slow product, which lays the large x out anew: seven times
     as slow for 512 inputs and 10 outputs, a tenth of a small network's step. The barriers keep it from going back.
