@@ -133,7 +133,7 @@ def _rows(history: Mapping[str, ArrayLike], quantity: str) -> tuple[str, np.ndar
         remedy = "Such as watch.history of fnn.fit(..., watch=fnn.train.Watch()); of a population choose one run."
         raise ValueError(message("history", got, f"a {quantity} of each layer, one entry a look", remedy))
     (looks,) = next(iter(shapes))
-    numbers = columns.get("step", np.arange(looks) + 1)
+    numbers = columns["step"] if "step" in columns else np.arange(looks) + 1.0
     rows = {name: found[name] for name in _in_order(list(found)) if np.any(found[name] != 0)}
     return "step" if "step" in columns else "epoch", numbers, rows or found
 

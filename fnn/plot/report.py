@@ -115,7 +115,7 @@ def _that_counts(results: Results) -> str | None:
     """The result that ranks the combinations: the one of `results.best()`, or the first that can."""
     for by in (None, *named_leaves(results.values)):
         try:
-            results.order_of(by), results.measure(by)
+            _ = results.order_of(by), results.measure(by)
         except ValueError:
             continue
         return results.measure_name(by)

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from fnn.errors import message
 

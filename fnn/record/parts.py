@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jax.typing import ArrayLike
 
 from fnn.population import Results
 
@@ -19,9 +18,9 @@ class Examples(NamedTuple):
         labels: the classes' names; None numbers them.
     """
 
-    x: ArrayLike
-    y: ArrayLike
-    probabilities: ArrayLike
+    x: Any
+    y: Any
+    probabilities: Any
     labels: Sequence[str] | None = None
 
 

@@ -12,11 +12,11 @@ from tests.plot.drawing import boxes, drawn, matplotlib, said
 STEPS = np.array([0, 10, 20, 40])
 
 
-def history(layers: int = 3, step: bool = True, **fields: Any) -> dict[str, Any]:
+def history(layers: int = 3, step: bool = True, more: dict[str, Any] | None = None) -> dict[str, Any]:
     """Of a network whose gradient shrinks tenfold a layer, on its way to the input."""
     falling = {f"dense_{i}/gradient_norm": np.full(4, 10.0 ** (i - layers)) for i in range(layers)}
     ratios = {f"dense_{i}/update_ratio": np.geomspace(1e-2, 1e-4, 4) * (i + 1) for i in range(layers)}
-    return {**({"step": STEPS} if step else {}), **falling, **ratios, **fields}
+    return {**({"step": STEPS} if step else {}), **falling, **ratios, **(more or {})}
 
 
 def rows(figure: Any) -> list[str]:
@@ -93,7 +93,7 @@ def test_0_and_what_is_not_finite_stay_grey() -> None:
 
 
 def test_layers_without_it_are_left_out() -> None:
-    given = history(2, **{"dropout_0/gradient_norm": np.zeros(4), "dropout_0/update_ratio": np.zeros(4)})
+    given = history(2, more={"dropout_0/gradient_norm": np.zeros(4), "dropout_0/update_ratio": np.zeros(4)})
     assert rows(plot.gradient_flow(given)) == ["dense_0", "dense_1"]
     assert "dropout_0" not in said(plot.update_ratios(given))
 
