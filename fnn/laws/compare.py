@@ -30,27 +30,38 @@ def same(got: Any, expected: Any, what: str = "got", other: str = "expected") ->
 
 
 def close(
-    got: Any, expected: Any, tolerance: float, what: str = "got", other: str = "expected", *, beside: Any = ()
+    got: Any,
+    expected: Any,
+    tolerance: float,
+    what: str = "got",
+    other: str = "expected",
+    *,
+    beside: Any = (),
+    give: Any = None,
 ) -> None:
     """The same numbers up to `tolerance` times the largest number of the leaf, or of the numbers `beside` it.
 
-    A rule that makes its update as the difference of two parameters can be no better than these.
+    A rule that makes its update as the difference of two parameters can be no better than these. `give` is a tree
+    like the expected one: how much further each of its numbers may lie apart.
     """
     size = max((float(np.abs(numbers(x)).max()) for x in jax.tree.leaves(beside)), default=0.0)
     like = jax.tree.structure(expected)
     if jax.tree.structure(got) != like:
         raise Broken(f"{what} is the tree {jax.tree.structure(got)}, {other} is {like}")
-    for (name, a), b in zip(named_leaves(got).items(), jax.tree.leaves(expected), strict=True):
-        _leaf(name, numbers(a), numbers(b), tolerance, size, (what, other))
+    gives = [0.0] * like.num_leaves if give is None else jax.tree.leaves(give)
+    for (name, a), b, g in zip(named_leaves(got).items(), jax.tree.leaves(expected), gives, strict=True):
+        _leaf(name, numbers(a), numbers(b), tolerance, size, g, (what, other))
 
 
-def _leaf(name: str, a: np.ndarray, b: np.ndarray, tolerance: float, size: float, names: tuple[str, str]) -> None:
+def _leaf(
+    name: str, a: np.ndarray, b: np.ndarray, tolerance: float, size: float, give: Any, names: tuple[str, str]
+) -> None:
     what, other = names
     if a.shape != b.shape:
         raise Broken(f"{at(name)}: {what} has shape {a.shape}, {other} has {b.shape}")
     with np.errstate(all="ignore"):
         sizes = np.abs(np.where(np.isfinite(a) & np.isfinite(b), np.maximum(np.abs(a), np.abs(b)), 0))
-        allowed = tolerance * np.max(sizes, initial=size) + (_TINY if tolerance else 0)
+        allowed = tolerance * np.max(sizes, initial=size) + (_TINY if tolerance else 0) + give
         apart = ~((a == b) | (np.isnan(a) & np.isnan(b))) & ~(np.abs(a - b) <= allowed)
     if apart.any():
         place = tuple(int(i) for i in np.argwhere(apart)[0])

@@ -10,11 +10,14 @@ import numpy as np
 
 from fnn.errors import check_callable, check_choice, message
 from fnn.laws.checking import Trait
-from fnn.laws.compare import numbers
+from fnn.laws.compare import close, numbers
 from fnn.laws.probes import Counted, is_key, overruled
+from fnn.laws.statement import Broken
 from fnn.typing import Batch, Metrics
 
 TRAITS = ("noisy", "per_example", "descends", "fields", "loss", "grad_norm", "finite")
+_ROUNDING = 1e-5
+_NUDGES, _TIMES = 4, 8.0
 
 
 class Stepper:
@@ -65,6 +68,37 @@ class Stepper:
         """How far two results may lie apart, relative: this, or some roundings of the narrowest numbers within."""
         return max(least, 4 * self._coarsest)
 
+    def agree(self, got: Any, reference: Callable[[Any, Batch], Any], what: str, other: str) -> None:
+        """A result is that of `reference(state, batch)`, up to rounding and what the step makes of rounding.
+
+        Where a gradient is as small as Adam's eps, its last digit is a visible part of a step. So numbers that
+        lie further apart are compared with how far they move where the last digits of state and batch do.
+        """
+        expected, least = reference(self.state, self.batch), self.rounding(_ROUNDING)
+        try:
+            close(got, expected, least, what, other)
+        except Broken:
+            close(got, expected, least, what, other, give=self._moved(reference, expected))
+
+    def _moved(self, reference: Callable[[Any, Batch], Any], expected: Any) -> Any:
+        """How far each number of a result moves, some times over, where the last digits of state and batch do."""
+        draw = np.random.default_rng(0)
+
+        def nudged(leaf: Any) -> Any:
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                return leaf
+            last = float(jnp.finfo(leaf.dtype).eps) * draw.integers(-1, 2, leaf.shape)
+            return jnp.asarray(leaf * (1 + last), leaf.dtype)
+
+        def apart(a: Any, b: Any) -> Any:
+            if not jnp.issubdtype(jnp.result_type(b), jnp.floating):
+                return 0.0
+            return np.nan_to_num(np.abs(numbers(a) - numbers(b)), nan=0.0, posinf=0.0)
+
+        results = [reference(*jax.tree.map(nudged, (self.state, self.batch))) for _ in range(_NUDGES)]
+        moves = [jax.tree.map(apart, result, expected) for result in results]
+        return jax.tree.map(lambda *each: _TIMES * np.max(each, axis=0), *moves)
+
     @cached_property
     def _coarsest(self) -> float:
         program = str(jax.make_jaxpr(self.step)(self.state, self.batch))
@@ -86,11 +120,12 @@ class Stepper:
         pairs = zip(*(jax.tree.leaves(result) for result in (self.first, other)), strict=True)
         return any(not is_key(a) and not np.array_equal(numbers(a), numbers(b), equal_nan=True) for a, b in pairs)
 
-    def loop(self, steps: int) -> tuple[Any, list[Metrics]]:
-        """The state after some compiled steps on the one batch, and the metrics of each."""
-        state, metrics = self.state, []
+    def loop(self, steps: int, state: Any = None, batch: Batch = None) -> tuple[Any, list[Metrics]]:
+        """The state after some compiled steps on the one batch, and the metrics of each; from the first state on."""
+        state, batch = self.state if state is None else state, self.batch if batch is None else batch
+        metrics = []
         for _ in range(steps):
-            state, seen = self.compiled(state, self.batch)
+            state, seen = self.compiled(state, batch)
             metrics.append(seen)
         return state, metrics
 
