@@ -107,8 +107,7 @@ def from_nnx(module: Any, *, name: str | None = None) -> Layer:
     make = _nnx_factory(module)
     # Its structure, without its numbers: how to put parameters and state back in place.
     model = nnx.eval_shape(lambda: make(jax.random.key(0)))
-    kind = type(model)
-    graphs = {}
+    kind, graphs = type(model), {}
     for train in (False, True):
         model.train() if train else model.eval()
         graphs[train], *shapes = nnx.split(model, nnx.Param, nnx.RngState, ...)
@@ -143,8 +142,8 @@ def from_function(apply: Callable[..., Any], init: Any, *, name: str = "function
 
     Args:
         apply: (params, x) to y, with `train` and `key` as it likes.
-        init: the first parameters, any pytree of arrays; or a function (key, x) that draws them, where
-            x is a `jax.ShapeDtypeStruct`.
+        init: the first parameters, any pytree of arrays, an Equinox module's too; or a function (key, x) that
+            draws them, where x is a `jax.ShapeDtypeStruct`.
         name: the layer's name.
 
     Raises:
@@ -160,12 +159,13 @@ def from_function(apply: Callable[..., Any], init: Any, *, name: str = "function
     check_callable("apply", apply, "a function (params, x) -> y")
     takes = _parameters(apply)
     needs_key = "key" in takes and takes["key"].default is inspect.Parameter.empty
-    if not callable(init):
+    draws = callable(init) and (jax.tree_util.all_leaves([init]) or isinstance(init, functools.partial))
+    if not draws:
         _trainable(init)
 
     def first(key: Key, x: Any) -> tuple[Params, State]:
         shaped = _shaped(key, x)
-        params = init(key, shaped) if callable(init) else init
+        params = init(key, shaped) if draws else init
         return jax.tree.map(jnp.asarray, _trainable(params)), {}
 
     def forward(params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None) -> _Applied:

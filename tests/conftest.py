@@ -45,23 +45,26 @@ def mnist_path(request: pytest.FixtureRequest) -> Path:
     return folder
 
 
-_FENCE = re.compile(r"^```(python|text)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(python|py|text)\b[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def _blocks(text: str) -> Iterator[tuple[int, str, str | None]]:
-    """Each python block of a page: its first line, its code, and the text block right after it, if any."""
+def _blocks(text: str, kinds: tuple[str, ...]) -> Iterator[tuple[int, str, str | None]]:
+    """Each block of these kinds: its first line, its code, and the text block right after it, if any."""
     found = list(_FENCE.finditer(text))
     for block, after in zip(found, [*found[1:], None], strict=True):
-        if block[1] == "python":
+        if block[1] in kinds:
             follows = after is not None and after[1] == "text" and not text[block.end() : after.start()].strip()
             yield text.count("\n", 0, block.start(2)), block[2], after[2] if after and follows else None
 
 
-def _run_page(page: Path) -> int:
-    """Runs every python block of a page in one namespace; what it prints must be the text block after it."""
+def _run_page(page: Path, *also: str) -> int:
+    """Runs every python block of a page in one namespace; what it prints must be the text block after it.
+
+    Blocks marked `py` are left out, since they need what is not always there, unless `also` names them.
+    """
     names: dict[str, Any] = {"__name__": "__main__"}
     count = 0
-    for line, code, expected in _blocks(page.read_text(encoding="utf-8")):
+    for line, code, expected in _blocks(page.read_text(encoding="utf-8"), ("python", *also)):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             # The empty lines make a traceback point to the page's own line.
@@ -76,7 +79,7 @@ def _run_page(page: Path) -> int:
 
 
 @pytest.fixture
-def run_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], int]:
+def run_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Runs the python blocks of a page, in an empty folder, and returns how many there were."""
     monkeypatch.chdir(tmp_path)
     return _run_page

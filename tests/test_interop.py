@@ -1,5 +1,7 @@
 """Modules of Flax and plain functions as layers: pure, equal to Flax's own, trained by the same step."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -465,6 +467,30 @@ def test_given_parameters_become_arrays() -> None:
 def test_inits_function_is_given_a_shape() -> None:
     net = interop.from_function(lambda p, x: x @ p, lambda key, x: jax.random.normal(key, (x.shape[-1], 2), x.dtype))
     _same(net.init(KEY, X)[0], jax.random.normal(KEY, (3, 2)))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Line:
+    """A tree of parameters that can be called, as a module of Equinox is."""
+
+    w: Any
+
+    def __call__(self, x: Any) -> Any:
+        return x @ self.w
+
+
+def test_parameters_that_can_be_called_are_no_function_that_draws_them() -> None:
+    net = interop.from_function(lambda line, x: line(x), Line(jnp.ones((3, 2))))
+    params, state = net.init(KEY, X)
+    assert isinstance(params, Line)
+    _same(net.apply(params, state, X)[0], X @ jnp.ones((3, 2)))
+
+
+def test_a_partial_function_draws_them() -> None:
+    for part in (functools.partial, jax.tree_util.Partial):
+        net = interop.from_function(jnp.multiply, part(lambda scale, key, x: scale * jnp.ones(x.shape[-1]), 2.0))
+        _same(net.init(KEY, X)[0], jnp.full(3, 2.0))
 
 
 # Names and refusals.

@@ -54,9 +54,10 @@ def init_state(key: Key, net: Any, tx: optax.GradientTransformation, x: Any) -> 
     shaped = jax.ShapeDtypeStruct(jnp.shape(x), jax.dtypes.canonicalize_dtype(x.dtype))
     params, model_state = net.init(keys.for_init(key), shaped)
     check_trainable("params", params)
-    # Copies, so that the state may be donated while the caller's own arrays live on.
+    # Copies, so that the state may be donated while the caller's own arrays live on; their dtypes named, since a
+    # weak type would be gone after the first step, and the second step compiled again.
     state = TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(params), key)
-    return jax.tree.map(lambda a: jnp.array(a, copy=True), state)
+    return jax.tree.map(lambda a: jnp.array(a, dtype=a.dtype, copy=True), state)
 
 
 def check_optimizer(tx: Any) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +39,16 @@ def test_vmaps_over_keys_and_runs_abstractly() -> None:
     assert many.key.shape == (3,)
     abstract = jax.eval_shape(lambda key: init_state(key, NET, TX, jnp.zeros((1, 3))), KEY)
     assert abstract.opt_state.m["dense_1"]["b"].shape == (2,)
+
+
+def test_no_leaf_is_weakly_typed_so_that_a_step_is_traced_once() -> None:
+    net = fnn.interop.from_function(lambda params, x: x * params["w"], {"w": jnp.asarray(1.0)})
+    assert net.init(KEY, jnp.ones((2, 1)))[0]["w"].weak_type
+    step = fnn.train.make_step(fnn.train.supervised(net, fnn.losses.squared_error), TX)
+    jitted = jax.jit(chex.assert_max_traces(step, n=1))
+    state = init_state(KEY, net, TX, jnp.ones((2, 1)))
+    for _ in range(2):
+        state, _ = jitted(state, fnn.data.Dataset(jnp.ones((2, 1)), jnp.ones((2, 1))))
 
 
 def test_state_may_be_donated_while_the_callers_arrays_live() -> None:
