@@ -1,10 +1,7 @@
 """What the experiments share: their options, the network and optimizer these ask for, tables and files."""
 
-import csv
-import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 import fnn
-from fnn.data import Splits
-from fnn.train import Bar, FitResult, Reporter, TrainState
+from fnn.data import Dataset, Splits
+from fnn.train import Bar, FitResult, Reporter, TrainState, Watch
 
 console = Console()
 LOSS = fnn.losses.softmax_cross_entropy
@@ -62,6 +59,8 @@ class Options:
     """First seed; further ones count up from it."""
     seeds: int = 5
     """How many networks are trained, each from its own seed."""
+    looks: int = 50
+    """How often the layers of the first network are looked at, for the report; 0 or at least 2."""
     out: Path = Path("runs")
     """Folder for pictures, history and parameters."""
     progress: bool = True
@@ -84,8 +83,9 @@ def check(options: Options, build: Callable[[Any, int], fnn.nn.Layer] | None = N
     """Refuses options that no run can have, before anything is read or compiled; makes the folder for its files."""
     for name in ("epochs", "seeds", "batch_size"):
         fnn.errors.check_count(name, getattr(options, name))
-    for name in ("seed", "warmup"):
+    for name in ("seed", "warmup", "looks"):
         fnn.errors.check_count(name, getattr(options, name), minimum=0)
+    watcher(options)
     fnn.errors.check_scalar("seed", options.seed, 0, 2**31)
     fnn.errors.check_scalar("learning_rate", options.learning_rate, 0)
     fnn.errors.check_scalar("weight_decay", options.weight_decay, 0)
@@ -141,8 +141,20 @@ def classes(splits: Splits) -> int:
     return 1 + max(int(part.y.max()) for part in splits)
 
 
+def watcher(options: Options) -> Watch | None:
+    """Looks at the layers as often as the options ask for."""
+    return Watch(options.looks) if options.looks else None
+
+
 def fit_one(
-    options: Options, net: fnn.nn.Layer, seed: int, splits: Splits, *, loss: fnn.typing.Loss = LOSS, augment: Any = None
+    options: Options,
+    net: fnn.nn.Layer,
+    seed: int,
+    splits: Splits,
+    *,
+    loss: fnn.typing.Loss = LOSS,
+    augment: Any = None,
+    watch: Watch | None = None,
 ) -> tuple[FitResult, Reporter]:
     """One network from one seed, settled, with progress; the test set is measured after each epoch for the curves."""
     reporter = Bar() if options.progress and console.is_terminal else Reporter()
@@ -159,6 +171,7 @@ def fit_one(
         l2=options.l2,
         progress=reporter,
         augment=augment,
+        watch=watch,
     )
     return FitResult(settled(result.state), settled(result.best), result.history), reporter
 
@@ -170,44 +183,44 @@ def measures(net: fnn.nn.Layer, state: TrainState, splits: Splits) -> dict[str, 
     return {f"{part} {name}": value for part, values in parts.items() for name, value in values.items()}
 
 
-def measured(found: Mapping[str, Any]) -> dict[str, str]:
-    """Measures in words: the value, or the mean of several seeds and their standard deviation."""
-
-    def text(name: str, values: Any) -> str:
-        form = ".2%" if name.endswith("accuracy") else ".4f"
-        values = np.atleast_1d(np.asarray(values, np.float64))
-        spread = f" ± {values.std(ddof=1):{form}}" if len(values) > 1 else ""
-        return f"{values.mean():{form}}{spread}"
-
-    return {name: text(name, values) for name, values in found.items()}
-
-
 def figures(
     options: Options, found: Mapping[str, Any], compiling: float, training: float, examples: int
 ) -> dict[str, str]:
     """What the table tells of a run: epochs, measures, seconds, examples a second."""
     return {
         "epochs": str(options.epochs),
-        **measured(found),
+        **fnn.record.worded(found),
         "time to compile": f"{compiling:.2f} s",
         "time to train": f"{training:.2f} s",
         "examples per second": f"{examples * options.epochs / training:,.0f}",
     }
 
 
-def pictures(options: Options, folder: Path, result: FitResult, splits: Splits, shape: tuple[int, int]) -> None:
+def chances(net: fnn.nn.Layer, state: TrainState, data: Dataset) -> jax.Array:
+    """The probabilities of the classes, in evaluation mode."""
+    outputs = jax.jit(fnn.train.make_eval(net, {"outputs": lambda outputs, _: outputs}))(state, data)["outputs"]
+    return fnn.activations.softmax(outputs)
+
+
+def pictures(folder: Path, state: TrainState, history: fnn.typing.History, seen: fnn.record.Examples) -> None:
     """Learning curves, confusion matrix, the worst test images, and the first layer's weights."""
-    net, test = network(options, classes(splits)), splits.test
-    logits = jax.jit(lambda x: net.apply(result.state.params, result.state.model_state, x)[0])(test.x)
-    chances = fnn.activations.softmax(logits)
-    weights = next(leaf for leaf in jax.tree.leaves(result.state.params) if leaf.ndim == 2)
+    x, y, probabilities, labels = seen
+    shape = np.shape(x)[1:3]
+    weights = next(leaf for leaf in jax.tree.leaves(state.params) if leaf.ndim == 2)
     save_pictures(
         folder,
-        learning_curves=fnn.plot.learning_curves(result.history),
-        confusion_matrix=fnn.plot.confusion_matrix(fnn.metrics.confusion_matrix(logits, test.y)),
-        worst_examples=fnn.plot.worst_examples(test.x, test.y, chances, shape=shape),
+        learning_curves=fnn.plot.learning_curves(history),
+        confusion_matrix=fnn.plot.confusion_matrix(fnn.metrics.confusion_matrix(probabilities, y), labels),
+        worst_examples=fnn.plot.worst_examples(x, y, probabilities, shape=shape, labels=labels),
         first_layer_weights=fnn.plot.first_layer_weights(weights, shape=shape),
     )
+
+
+def layer_pictures(folder: Path, layers: Mapping[str, np.ndarray]) -> None:
+    """The flow of gradients and the lengths of updates; those of a run before go, where nobody has looked now."""
+    for name, draw in (("gradient_flow", fnn.plot.gradient_flow), ("update_ratios", fnn.plot.update_ratios)):
+        (folder / f"{name}.png").unlink(missing_ok=True)
+        save_pictures(folder, **({name: draw(layers)} if layers else {}))
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -233,25 +246,8 @@ def save_pictures(folder: Path, **figures: Any) -> None:
         figure.savefig(folder / f"{name}.png", dpi=150)
 
 
-def save_history(folder: Path, history: fnn.typing.History) -> None:
-    """Writes history.csv: a row for each epoch."""
-    folder.mkdir(parents=True, exist_ok=True)
-    columns = {name: np.asarray(values) for name, values in history.items()}
-    with (folder / "history.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["epoch", *columns])
-        writer.writerows([epoch + 1, *row] for epoch, row in enumerate(zip(*columns.values(), strict=True)))
-
-
 def save_params(folder: Path, state: TrainState) -> None:
     """Writes params.npz: arrays by path, "dense_0/w"."""
     with (folder / "params.npz").open("wb") as file:
         arrays: dict[str, Any] = {name: np.asarray(w) for name, w in fnn.tree.named_leaves(state.params).items()}
         np.savez(file, **arrays)
-
-
-def save_summary(folder: Path, options: Options, summary: Mapping[str, Any]) -> None:
-    """Writes summary.json: figures, settings, versions."""
-    versions = {"python": platform.python_version(), "jax": jax.__version__, "backend": jax.default_backend()}
-    record = {**summary, "options": asdict(options), "versions": versions}
-    (folder / "summary.json").write_text(json.dumps(record, indent=2, default=str) + "\n")

@@ -1,11 +1,12 @@
 """An MLP on the 8x8 digits.
 
 One network is trained with a progress bar and the test set's curve; then one network from each of several seeds,
-all in one compiled program, for the mean and the spread. Pictures, the history and the parameters of the first
-are written under runs/digits/.
+all in one compiled program, for the mean and the spread. Pictures, the parameters and the record of the first are
+written under runs/digits/, from which `python -m fnn report runs/digits` makes one page.
 """
 
 import time
+from dataclasses import asdict
 
 import jax
 import jax.numpy as jnp
@@ -15,23 +16,25 @@ import fnn
 from experiments.common import (
     LOSS,
     Options,
+    chances,
     check,
     command,
     console,
     figures,
     fit_one,
+    layer_pictures,
     measures,
     network,
     optimizer,
     pictures,
-    save_history,
     save_params,
-    save_summary,
     settled,
     show_runs,
+    watcher,
 )
 from fnn.data import Splits
 
+TITLE = "Digits, 8x8"
 DEFAULTS = Options(hidden=(128, 64), learning_rate=3e-3, batch_size=64, epochs=50, dropout=0.2)
 
 
@@ -56,20 +59,32 @@ def fit_seeds(options: Options, splits: Splits) -> tuple[dict[str, np.ndarray], 
 def main(options: Options) -> None:
     """Trains, prints the table, and writes everything under runs/digits/."""
     check(options)
-    splits, folder = fnn.data.digits(), options.out / "digits"
+    splits, folder, watch = fnn.data.digits(), options.out / "digits", watcher(options)
     examples = len(splits.train.x)
     net = network(options, outputs=10)
-    result, reporter = fit_one(options, net, options.seed, splits)
+    result, reporter = fit_one(options, net, options.seed, splits, watch=watch)
     found = measures(net, result.state, splits)
     by_seed, compiling, training = fit_seeds(options, splits)
     one = figures(options, found, reporter.compile_seconds, reporter.train_seconds, examples)
     many = figures(options, by_seed, compiling, training, examples * options.seeds)
-    show_runs("Digits, 8x8", {f"seed {options.seed}": one, f"{options.seeds} seeds, one program": many})
-    pictures(options, folder, result, splits, shape=(8, 8))
-    save_history(folder, result.history)
+    show_runs(TITLE, {f"seed {options.seed}": one, f"{options.seeds} seeds, one program": many})
+    layers = watch.history if watch else {}
+    images = splits.test.x.reshape(-1, 8, 8)
+    seen = fnn.record.Examples(images, splits.test.y, chances(net, result.state, splits.test))
+    fnn.record.save(
+        folder,
+        title=TITLE,
+        figures=by_seed,
+        settings=asdict(options),
+        history=result.history,
+        layers=layers,
+        examples=seen,
+    )
+    pictures(folder, result.state, result.history, seen)
+    layer_pictures(folder, layers)
     save_params(folder, result.state)
-    save_summary(folder, options, {name: v.tolist() for name, v in by_seed.items()})
-    console.print(f"Pictures, history.csv, params.npz and summary.json are in {folder}/")
+    console.print(f"Pictures, parameters and the record of the run are in {folder}/")
+    console.print(f"As one page: python -m fnn report {folder}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ best, and two pictures of what matters, are written under runs/sweep_digits/.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,7 +83,7 @@ def pictures(results: Results) -> dict[str, Any]:
     return {
         "learning_rate_and_width": fnn.plot.heat_map(results, "learning_rate", "width"),
         "learning_rate_and_dropout": fnn.plot.heat_map(results, "learning_rate", "dropout"),
-        "all": fnn.plot.parallel_coordinates(results),
+        "all_combinations": fnn.plot.parallel_coordinates(results),
     }
 
 
@@ -104,8 +104,12 @@ def main(options: Options) -> None:
     console.print(f"The best combination's test accuracy, mean of {options.seeds} seeds: {accuracy:.2%}")
     folder = options.out / "sweep_digits"
     save_pictures(folder, **pictures(results))
+    found = {"networks": networks, "time": f"{seconds:.1f} s", "best test accuracy": best.values["test_accuracy"]}
+    title = f"{options.combinations:,} combinations on the 8x8 digits, {options.seeds} seeds each"
+    fnn.record.save(folder, title=title, figures=found, settings=asdict(options), sweep=results)
     (folder / "table.txt").write_text(results.table(rows=None) + "\n", encoding="utf-8")
-    console.print(f"Table and pictures are in {folder}")
+    console.print(f"Table, pictures and the record of the run are in {folder}")
+    console.print(f"As one page: python -m fnn report {folder}")
 
 
 if __name__ == "__main__":

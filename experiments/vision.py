@@ -15,7 +15,7 @@ import fnn
 from experiments import common, networks, saved
 from experiments.common import LOSS, Options, console
 from fnn.data import Splits
-from fnn.train import FitResult, Reporter, TrainState
+from fnn.train import FitResult, Reporter, TrainState, Watch
 
 # What is not part of the network: where things are, and what is done with it.
 _OF_THE_CALL = frozenset({"data", "predict", "out", "progress"})
@@ -147,13 +147,17 @@ def train(experiment: Experiment, options: ImageOptions) -> None:
     found: list[dict[str, float]] = []
     try:
         for seed in range(options.seed, options.seed + options.seeds):
-            result, reporter = _fit(task, seed)
+            watch = common.watcher(options) if seed == options.seed else None
+            result, reporter = _fit(task, seed, watch)
             found.append({name: float(value) for name, value in measure(result.state, splits).items()})
             times = reporter.compile_seconds, reporter.train_seconds
             runs[f"seed {seed}"] = common.figures(options, found[-1], *times, len(splits.train.x))
             if seed == options.seed:
-                common.save_history(task.folder, result.history)
-                pictures(task, result)
+                seen = _seen(task, result.state)
+                layers = watch.history if watch else {}
+                fnn.record.save(task.folder, history=result.history, layers=layers, examples=seen)
+                pictures(task, result, seen)
+                common.layer_pictures(task.folder, layers)
     finally:
         # What is finished is told, even where a later seed fails or is interrupted.
         if found:
@@ -177,13 +181,13 @@ def predict(experiment: Experiment, options: ImageOptions) -> None:
         print(f"{file}: " + ", ".join(f"{names[i]}: {row[i]:.0%}".replace("%", " %") for i in first))
 
 
-def _fit(task: Task, seed: int) -> tuple[FitResult, Reporter]:
+def _fit(task: Task, seed: int, watch: Watch | None) -> tuple[FitResult, Reporter]:
     """One network; the first one is saved at once, and where it is broken off, what there is of it."""
     options, first = task.options, seed == task.options.seed
     loss = partial(LOSS, label_smoothing=options.label_smoothing)
     augment = augmentation(options, len(task.names))
     try:
-        result, reporter = common.fit_one(options, task.net, seed, task.splits, loss=loss, augment=augment)
+        result, reporter = common.fit_one(options, task.net, seed, task.splits, loss=loss, augment=augment, watch=watch)
     except (KeyboardInterrupt, fnn.errors.NonFiniteError) as error:
         result = getattr(error, "result", None)
         if first and result is not None:
@@ -200,7 +204,7 @@ def _rescue(task: Task, result: FitResult) -> None:
     name = "interrupted.npz" if whole else "model.npz"
     save(task, name, common.settled(result.best if _spoilt(result.state) else result.state))
     if not whole:
-        common.save_history(task.folder, result.history)
+        fnn.record.save(task.folder, history=result.history)
     epochs = max(map(len, result.history.values()), default=0)
     console.print(f"What there was, {epochs} of {task.options.epochs} epochs, is in {task.folder / name}")
 
@@ -208,11 +212,13 @@ def _rescue(task: Task, result: FitResult) -> None:
 def _tell(task: Task, runs: Mapping[str, Mapping[str, str]], found: Sequence[Mapping[str, float]]) -> None:
     options, (_, height, width, _) = task.options, task.splits.train.x.shape
     by_seed = {name: [one[name] for one in found] for name in found[0]}
-    several = {f"{len(found)} seeds": common.measured(by_seed)} if len(found) > 1 else {}
+    several = {f"{len(found)} seeds": fnn.record.worded(by_seed)} if len(found) > 1 else {}
     source = options.data.name if options.data else ""
-    common.show_runs(f"{source}, {height}x{width}, {options.model}", {**runs, **several})
-    common.save_summary(task.folder, options, by_seed)
-    console.print(f"Pictures, history.csv, summary.json and model.npz (seed {options.seed}) are in {task.folder}/")
+    title = f"{source}, {height}x{width}, {options.model}"
+    common.show_runs(title, {**runs, **several})
+    fnn.record.save(task.folder, title=title, figures=by_seed, settings=asdict(options))
+    console.print(f"Pictures, model.npz and the record of the run (seed {options.seed}) are in {task.folder}/")
+    console.print(f"As one page: python -m fnn report {task.folder}")
 
 
 def _spoilt(state: TrainState) -> bool:
@@ -241,21 +247,23 @@ def _rebuilt(
     return kind(**given), tuple(about["classes"]), (height, width, channels)
 
 
-def pictures(task: Task, result: FitResult) -> None:
+def _seen(task: Task, state: TrainState) -> fnn.record.Examples:
+    """The test images, and what the network says of them."""
+    return fnn.record.Examples(*task.splits.test, common.chances(task.net, state, task.splits.test), task.names)
+
+
+def pictures(task: Task, result: FitResult, seen: fnn.record.Examples) -> None:
     """Learning curves, confusion matrix, right and wrong predictions, and what the first layer looks for."""
-    x, y = task.splits.test
-    evaluate = jax.jit(fnn.train.make_eval(task.net, {"outputs": lambda outputs, _: outputs}))
-    outputs = evaluate(result.state, task.splits.test)["outputs"]
-    chances = fnn.activations.softmax(outputs)
+    x, y, chances, names = seen
     # Another model's pictures of its first layer go.
     for name in _FIRST_LAYER:
         (task.folder / f"{name}.png").unlink(missing_ok=True)
     common.save_pictures(
         task.folder,
         learning_curves=fnn.plot.learning_curves(result.history),
-        confusion_matrix=fnn.plot.confusion_matrix(fnn.metrics.confusion_matrix(outputs, y), task.names),
-        predictions=fnn.plot.predictions(x, y, chances, shape=x.shape[1:], labels=task.names),
-        **_of_the_first_layer(task.options, result.state, x),
+        confusion_matrix=fnn.plot.confusion_matrix(fnn.metrics.confusion_matrix(chances, y), names),
+        predictions=fnn.plot.predictions(x, y, chances, shape=np.shape(x)[1:], labels=names),
+        **_of_the_first_layer(task.options, result.state, task.splits.test.x),
     )
 
 

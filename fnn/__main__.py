@@ -1,13 +1,17 @@
-"""The command line, `python -m fnn`: `laws` checks an optimizer against the laws of update rules."""
+"""The command line, `python -m fnn`: `laws` checks an optimizer, `report` makes a page of a run."""
 
+import importlib
 import sys
 from collections.abc import Sequence
 
-from fnn.laws import command
+# Each command is a module with `parse` and `run`, imported where it is asked for.
+_COMMANDS = {"laws": "fnn.laws.command", "report": "fnn.plot.command"}
+_USAGE = """usage: python -m fnn COMMAND ...
 
-_USAGE = """usage: python -m fnn laws FACTORY [name=value ...] [--like RULE] [--only LAW ...] [--examples N]
+laws    check an optimizer against the laws of update rules, such as: python -m fnn laws optax.adamw weight_decay=0.1
+report  write a run's folder as one page of HTML, such as: python -m fnn report runs/digits
 
-laws   check an optimizer against the laws of update rules, such as: python -m fnn laws optax.adamw weight_decay=0.1
+python -m fnn COMMAND --help tells the options of each.
 """
 
 
@@ -24,10 +28,12 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0
-    if arguments[0] != "laws":
-        print(f"error: command: got {arguments[0]!r}, expected laws.\n{_USAGE}", file=sys.stderr, end="")
+    name, *rest = arguments
+    if name not in _COMMANDS:
+        print(f"error: command: got {name!r}, expected {' or '.join(_COMMANDS)}.\n{_USAGE}", file=sys.stderr, end="")
         return 2
-    return command.run(command.parse(arguments[1:]))
+    command = importlib.import_module(_COMMANDS[name])
+    return command.run(command.parse(rest))
 
 
 if __name__ == "__main__":

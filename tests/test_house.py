@@ -27,6 +27,7 @@ FLOORS = [
     {"train"},
     {"interop"},
     {"population"},
+    {"record"},
     {"laws"},
     {"plot"},
     {"__main__"},

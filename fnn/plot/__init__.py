@@ -6,8 +6,10 @@ display is needed.
 
 from fnn.plot.curves import learning_curves
 from fnn.plot.examples import predictions, worst_examples
+from fnn.plot.flow import gradient_flow, update_ratios
 from fnn.plot.maps import feature_maps
 from fnn.plot.matrix import confusion_matrix
+from fnn.plot.report import report
 from fnn.plot.sweep import heat_map, parallel_coordinates
 from fnn.plot.weights import filters, first_layer_weights
 
@@ -16,9 +18,12 @@ __all__ = [
     "feature_maps",
     "filters",
     "first_layer_weights",
+    "gradient_flow",
     "heat_map",
     "learning_curves",
     "parallel_coordinates",
     "predictions",
+    "report",
+    "update_ratios",
     "worst_examples",
 ]

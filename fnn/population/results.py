@@ -107,18 +107,33 @@ class Results:
         Raises:
             ValueError: as `best`.
         """
-        measures, name = self.measure(by), self._named(by)[0]
-        shown = self.ranking(by, order)[:rows]
-        columns = {path or "hparams": np.asarray(leaf) for path, leaf in named_leaves(self.hparams).items()}
-        head = ["", *columns, f"{name}, mean", "std over keys"]
-        body = [
-            [str(place + 1), *(_number(leaf[i]) for leaf in columns.values()), *_spread(measures[i])]
-            for place, i in enumerate(shown)
-        ]
+        head, body = self.cells(by, order, rows=rows)
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
         lines = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in [head, *body]]
-        more = len(measures) - len(shown)
+        more = len(np.asarray(self.done)) - len(body)
         return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *([f"... and {more:,} more"] if more else [])])
+
+    def cells(
+        self, by: str | None = None, order: Order | None = None, *, rows: int | None = 20
+    ) -> tuple[list[str], list[list[str]]]:
+        """The head and the rows of `table`, cell by cell.
+
+        Args:
+            by: the result that counts, as in `best`.
+            order: which way, as in `best`.
+            rows: at most so many; None gives all.
+
+        Raises:
+            ValueError: as `best`.
+        """
+        measures = self.measure(by)
+        columns = {path or "hparams": np.asarray(leaf) for path, leaf in named_leaves(self.hparams).items()}
+        head = ["", *columns, f"{self.measure_name(by)}, mean", "std over keys"]
+        body = [
+            [str(place + 1), *(_number(leaf[i]) for leaf in columns.values()), *_spread(measures[i])]
+            for place, i in enumerate(self.ranking(by, order)[:rows])
+        ]
+        return head, body
 
     def order_of(self, by: str | None = None, order: Order | None = None) -> Order:
         """Whether less is better, or more.

@@ -10,6 +10,7 @@ from fnn.train.statistics import refresh_statistics
 from fnn.train.step import Step, make_step
 from fnn.train.stopping import next_batch
 from fnn.train.supervised import supervised, takes_weights
+from fnn.train.watch import Watch
 
 __all__ = [
     "Bar",
@@ -18,6 +19,7 @@ __all__ = [
     "Reporter",
     "Step",
     "TrainState",
+    "Watch",
     "init_state",
     "make_eval",
     "make_step",

@@ -21,6 +21,7 @@ from fnn.train.state import TrainState, init_state
 from fnn.train.step import Step, make_step
 from fnn.train.stopping import last_finite
 from fnn.train.supervised import check_metrics, supervised
+from fnn.train.watch import Watch, looking, watch_for
 from fnn.typing import Augmentation, History, Key, Loss, Metric, Scalar
 
 # Long enough that the host's share vanishes, short enough for a bar that moves.
@@ -56,6 +57,7 @@ def fit(
     metrics: Mapping[str, Metric] | None = None,
     patience: int | None = None,
     progress: bool | Reporter = True,
+    watch: Watch | None = None,
     l2: Scalar = 0.0,
     l1: Scalar = 0.0,
     clip_norm: Scalar | None = None,
@@ -81,6 +83,7 @@ def fit(
         metrics: more functions like `loss`, by name.
         patience: stop after so many epochs without a lower validation loss; None never stops early.
         progress: True shows a bar where the output is a terminal; a `Reporter` is told instead.
+        watch: a `Watch` looks at every layer's signals now and then, and holds what it saw.
         l2: weight of the sum of squared weights in the loss.
         l1: weight of the sum of their magnitudes.
         clip_norm: the gradient's largest global norm.
@@ -119,7 +122,7 @@ def fit(
             )
     data = on_device(check_dataset(data))
     validation = None if validation is None else on_device(check_dataset(validation, "validation"))
-    metrics = check_metrics(metrics)
+    metrics, watch = check_metrics(metrics), watch_for(watch)
     plan = Plan(len(data.x), batch_size, steps_per_epoch(len(data.x), batch_size), weighted=True)
     loss_fn = supervised(net, loss, metrics=metrics, l2=l2, l1=l1, augment=augment)
     step = make_step(loss_fn, tx, accumulate=accumulate, clip_norm=clip_norm, precision=precision)
@@ -128,7 +131,8 @@ def fit(
     reported = ["loss", *metrics, "grad_norm", *hyperparams_of(state.opt_state)]
     carry = first_carry(state, epochs, reported, [] if measured is None else list(measured))
     advance = make_advance(step, net, measured, plan.suited(state), data, validation, patience)
-    return _drive(advance, carry, step, data, validation, plan, epochs, reporter_for(progress))
+    watch.begin(epochs * plan.steps, looking(step, net, loss, data, plan.suited(state)))
+    return _drive(advance, carry, step, data, validation, plan, epochs, reporter_for(progress), watch)
 
 
 def _drive(
@@ -140,6 +144,7 @@ def _drive(
     plan: Plan,
     epochs: int,
     reporter: Reporter,
+    watch: Watch,
 ) -> FitResult:
     total, done, chunk, before = epochs * plan.steps, 0, 1, carry
     outcome = "interrupted"
@@ -149,14 +154,17 @@ def _drive(
         # Nothing is donated: where a call fails, or is broken off, the state before it is still there.
         program = jax.jit(advance).lower(carry, data, validation, jnp.int32(0)).compile()
         reporter.compile_seconds = time.perf_counter() - begun
+        watch.look(carry.state)
         while done < total and not _ended(carry):
             begun, before, since = time.perf_counter(), carry, done
-            after = program(carry, data, validation, jnp.int32(min(done + chunk, total)))
+            after = program(carry, data, validation, jnp.int32(watch.due(done, min(done + chunk, total))))
             done = int(after.state.step)
             carry = after
             seconds = time.perf_counter() - begun
             reporter.train_seconds += seconds
             reporter.update(done, carry.latest(done // plan.steps))
+            if int(carry.broken) < 0:
+                watch.look(carry.state, ended=bool(carry.stopped))
             chunk = _next_chunk(done - since, seconds)
         outcome = "failed" if int(carry.broken) >= 0 else "stopped early" if bool(carry.stopped) else "done"
     except KeyboardInterrupt as interrupt:
@@ -166,6 +174,7 @@ def _drive(
     if outcome != "failed":
         return _reached(carry, plan)
     good = last_finite(lambda stop: program(before, data, validation, jnp.int32(stop)), before, carry)
+    watch.look(good.state, ended=True)
     raise failure(step, data, plan, good, carry, lambda reached: _reached(reached, plan))
 
 

@@ -39,9 +39,11 @@ def test_everything_is_written(trained: tuple[FolderOptions, str]) -> None:
     options, printed = trained
     assert f"12x12, {options.model}" in printed
     pictures = ["learning_curves", "confusion_matrix", "predictions", "filters", "feature_maps"]
-    files = {*(f"{name}.png" for name in pictures), "history.csv", "summary.json", "model.npz"}
+    pictures += ["gradient_flow", "update_ratios"]
+    record = {"history.csv", "layers.csv", "examples.npz", "summary.json"}
+    files = {*(f"{name}.png" for name in pictures), *record, "model.npz"}
     assert {path.name for path in (options.out / "cats_dogs").iterdir()} == files
-    summary = json.loads((options.out / "cats_dogs" / "summary.json").read_text())
+    summary = json.loads((options.out / "cats_dogs" / "summary.json").read_text())["figures"]
     assert summary["test accuracy"][0] > 0.9
 
 

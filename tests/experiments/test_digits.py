@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import fnn
+import fnn.__main__
 from experiments.common import Options, command, console, figures, network, optimizer
 from experiments.digits import DEFAULTS, fit_seeds, main
 
@@ -44,14 +44,33 @@ def test_the_table(written: tuple[Path, str]) -> None:
 
 def test_everything_is_written(written: tuple[Path, str]) -> None:
     pictures = ["learning_curves", "confusion_matrix", "worst_examples", "first_layer_weights"]
-    files = {*(f"{name}.png" for name in pictures), "history.csv", "params.npz", "summary.json"}
+    pictures += ["gradient_flow", "update_ratios"]
+    record = {"history.csv", "layers.csv", "examples.npz", "summary.json"}
+    files = {*(f"{name}.png" for name in pictures), *record, "params.npz"}
     assert {path.name for path in written[0].iterdir()} == files
     with (written[0] / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert {"loss", "accuracy", "grad_norm", "val_loss", "val_accuracy"} <= set(rows[0])
     summary = json.loads((written[0] / "summary.json").read_text())
-    assert summary["options"]["hidden"] == [16]
+    assert summary["settings"]["hidden"] == [16]
+
+
+def test_it_becomes_a_page(written: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert fnn.__main__.main(["report", str(written[0])]) == 0
+    page = (written[0] / "report.html").read_text(encoding="utf-8")
+    for section in (
+        "learning",
+        "layers-through-training",
+        "predictions",
+        "further-pictures",
+        "settings",
+        "every-epoch",
+    ):
+        assert f'<section id="{section}">' in page
+    # Three curves, four of layers, two of predictions, the weights.
+    assert page.count("data:image/png") == 10
+    assert str(written[0] / "report.html") in capsys.readouterr().out
 
 
 def test_the_parameters_on_disk_are_the_network(written: tuple[Path, str]) -> None:
@@ -64,7 +83,7 @@ def test_the_parameters_on_disk_are_the_network(written: tuple[Path, str]) -> No
     outputs, _ = network(SMALL, 10).apply(layers, {}, jnp.asarray(test.x))
     accuracy = float(fnn.metrics.accuracy(outputs, test.y).mean())
     # One program for all seeds may round otherwise, and so decide an example or two otherwise.
-    of_first_seed = json.loads((written[0] / "summary.json").read_text())["test accuracy"][0]
+    of_first_seed = json.loads((written[0] / "summary.json").read_text())["figures"]["test accuracy"][0]
     assert accuracy == pytest.approx(of_first_seed, abs=2.5 / len(test.y))
 
 

@@ -21,9 +21,10 @@ SMALL = {
     "mlp": replace(DEFAULTS["mlp"], hidden=(32,), learning_rate=0.01, seeds=2, **_FAST),
     "cnn": replace(DEFAULTS["cnn"], channels=(4, 8), hidden=(16,), learning_rate=0.02, shift=0, seeds=1, **_FAST),
 }
+SHARED = {"learning_curves", "confusion_matrix", "predictions", "gradient_flow", "update_ratios"}
 PICTURES = {
-    "mlp": {"learning_curves", "confusion_matrix", "predictions", "first_layer_weights"},
-    "cnn": {"learning_curves", "confusion_matrix", "predictions", "filters", "feature_maps"},
+    "mlp": {*SHARED, "first_layer_weights"},
+    "cnn": {*SHARED, "filters", "feature_maps"},
 }
 
 
@@ -46,7 +47,7 @@ def trained(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest
 def test_the_table_and_what_is_learned(trained: tuple[ImageOptions, str]) -> None:
     options, printed = trained
     assert f"12x12, {options.model}" in printed
-    summary = json.loads((options.out / "mnist" / "summary.json").read_text())
+    summary = json.loads((options.out / "mnist" / "summary.json").read_text())["figures"]
     assert len(summary["test accuracy"]) == options.seeds
     assert ("2 seeds" in printed) == (options.seeds == 2)
     assert min(summary["test accuracy"]) > 0.9
@@ -56,7 +57,8 @@ def test_the_table_and_what_is_learned(trained: tuple[ImageOptions, str]) -> Non
 
 def test_everything_is_written(trained: tuple[ImageOptions, str]) -> None:
     options, _ = trained
-    files = {f"{name}.png" for name in PICTURES[options.model]} | {"history.csv", "summary.json", "model.npz"}
+    record = {"history.csv", "layers.csv", "examples.npz", "summary.json"}
+    files = {f"{name}.png" for name in PICTURES[options.model]} | record | {"model.npz"}
     assert {path.name for path in (options.out / "mnist").iterdir()} == files
     assert len((options.out / "mnist" / "history.csv").read_text().splitlines()) == options.epochs + 1
 
@@ -97,7 +99,7 @@ def test_the_file_is_the_network(trained: tuple[ImageOptions, str], data: Path) 
     state = fnn.train.init_state(jax.random.key(0), net, fnn.optim.sgd(0.1), test.x)
     params = saved.tree_like(state.params, "params", model, Path())
     outputs, _ = net.apply(params, {}, jnp.asarray(test.x))
-    summary = json.loads((options.out / "mnist" / "summary.json").read_text())
+    summary = json.loads((options.out / "mnist" / "summary.json").read_text())["figures"]
     assert float(fnn.metrics.accuracy(outputs, test.y).mean()) == pytest.approx(summary["test accuracy"][0])
 
 

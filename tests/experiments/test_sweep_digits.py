@@ -22,7 +22,7 @@ def test_table_and_pictures_are_written(tmp_path: Path) -> None:
         assert words in printed.get()
     folder = tmp_path / "sweep_digits"
     assert len((folder / "table.txt").read_text(encoding="utf-8").splitlines()) == 14
-    for name in ("all", "learning_rate_and_width", "learning_rate_and_dropout"):
+    for name in ("all_combinations", "learning_rate_and_width", "learning_rate_and_dropout"):
         assert (folder / f"{name}.png").stat().st_size > 10_000
 
 

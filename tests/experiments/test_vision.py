@@ -166,7 +166,7 @@ def test_finished_seeds_are_told(options: ImageOptions, breaking_off: Callable[.
         vision.main(EXPERIMENT, options)
     assert "seed 0" in printed.get()
     assert "seed 1" not in printed.get()
-    summary = json.loads((options.out / "mnist" / "summary.json").read_text())
+    summary = json.loads((options.out / "mnist" / "summary.json").read_text())["figures"]
     assert len(summary["test accuracy"]) == 1
     assert _is_of(_arrays(options), 0, options)
     assert not (options.out / "mnist" / "interrupted.npz").exists()
@@ -185,7 +185,7 @@ def test_the_figures_are_those_of_the_last_state(options: ImageOptions, breaking
     splits, net = fnn.data.mnist(options.data), vision.network(options, 10)
     last, best, _ = _reached(net, 0, splits)
     losses = [float(common.measures(net, state, splits)["test loss"]) for state in (last, best)]
-    summary = json.loads((options.out / "mnist" / "summary.json").read_text())
+    summary = json.loads((options.out / "mnist" / "summary.json").read_text())["figures"]
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
     assert summary["test loss"] == [pytest.approx(losses[0], rel=1e-5)]
     assert _is_of(_arrays(options), 0, options)

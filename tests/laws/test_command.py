@@ -42,9 +42,9 @@ def test_wrong_calls(arguments: list[str], match: str, capsys: Output) -> None:
 
 def test_other_commands(capsys: Output) -> None:
     assert main([]) == 0
-    assert capsys.readouterr().out.startswith("usage: python -m fnn laws FACTORY")
+    assert capsys.readouterr().out.startswith("usage: python -m fnn COMMAND")
     assert main(["law"]) == 2
-    assert "command: got 'law', expected laws." in capsys.readouterr().err
+    assert "command: got 'law', expected laws or report." in capsys.readouterr().err
 
 
 def test_likes_a_convention(capsys: Output) -> None:

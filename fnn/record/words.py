@@ -1,0 +1,43 @@
+"""Figures and versions in words."""
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on, and the device.
+
+    Example:
+        >>> list(versions())[:2]
+        ['python', 'fnn']
+    """
+    packages = {name: version(name) for name in ("fnn", "jax", "jaxlib", "optax", "flax", "numpy")}
+    devices = jax.devices()
+    machine = {"backend": devices[0].platform, "devices": f"{len(devices)} x {devices[0].device_kind}"}
+    return {"python": platform.python_version(), **packages, **machine}
+
+
+def worded(figures: Mapping[str, Any]) -> dict[str, str]:
+    """Figures in words: a number, or the mean of several seeds and their standard deviation; accuracies in percent.
+
+    Example:
+        >>> worded({"test accuracy": [0.5, 0.7], "loss": 0.25, "epochs": 1200, "data": "digits"})
+        {'test accuracy': '60.00% ± 14.14%', 'loss': '0.2500', 'epochs': '1,200', 'data': 'digits'}
+    """
+
+    def text(name: str, figure: Any) -> str:
+        values = np.atleast_1d(np.asarray(figure))
+        if values.dtype.kind in "iu" and values.size == 1:
+            return f"{values.item():,}"
+        if values.dtype.kind not in "iuf" or not values.size:
+            return str(figure)
+        form = ".2%" if name.endswith("accuracy") else ".4f"
+        spread = f" ± {values.std(ddof=1, dtype=np.float64):{form}}" if values.size > 1 else ""
+        return f"{values.mean(dtype=np.float64):{form}}{spread}"
+
+    return {name: text(name, figure) for name, figure in figures.items()}
