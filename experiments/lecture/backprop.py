@@ -92,7 +92,7 @@ def pictures(found: Found) -> dict[str, Picture]:
             if column == 0:
                 axes.set_ylabel(rows)
                 axes.text(-0.36, 0.5, kind, weight="bold", rotation=90, ha="right", va="center", **of_panel(axes))
-        panels[0].set_title(f"{name}: {d_in} inputs, {units} units")
+        panels[0].set_title(f"{name}: {d_in} inputs, {units} units", fontsize=10, pad=9)
         panels[-1].set_xlabel("unit")
     return {"flow": Picture(figure, CAPTION)}
 

@@ -29,6 +29,7 @@ WEIGHTS: dict[str, tuple[Initializer, float]] = {
     "He": (fnn.initializers.he(), 2 / WIDTH),
 }
 ACTIVATIONS = ("tanh", "relu")
+NAMES = {"tanh": "tanh", "relu": "ReLU"}
 
 
 class Through(NamedTuple):
@@ -118,7 +119,7 @@ def pictures(found: Found) -> dict[str, Picture]:
     spread = figure_of(len(found), width=2.45, height=2.5, most=len(WEIGHTS), lines=False)
     for axes, ((activation, weights), kind) in zip(spread.axes, found.items(), strict=True):
         _ridges(axes, kind.a, 1.0 if activation == "tanh" else 0.4)
-        axes.set(title=f"{activation}, {weights}", xlabel="activation a" if activation == "relu" else None)
+        axes.set(title=f"{NAMES[activation]}, {weights}", xlabel="activation a" if activation == "relu" else None)
     for axes in spread.axes[:: len(WEIGHTS)]:
         axes.set_ylabel("layer, from the input")
     squares = figure_of(len(ACTIVATIONS), width=4.4, height=3.3)
@@ -127,7 +128,7 @@ def pictures(found: Found) -> dict[str, Picture]:
             kind, layers = found[activation, name], np.arange(1, LAYERS + 1)
             (line,) = axes.semilogy(layers, kind.squares, marker, label=name, markersize=5)
             axes.semilogy(layers, kind.theory, color=line.get_color(), linewidth=1)
-        axes.set(title=activation, xlabel="layer, from the input", ylabel="mean of a²", ylim=(1e-24, 10))
+        axes.set(title=NAMES[activation], xlabel="layer, from the input", ylabel="mean of a²", ylim=(1e-24, 10))
     squares.axes[0].legend(loc="lower left")
     return {"spread": Picture(spread, SPREAD_CAPTION), "squares": Picture(squares, SQUARES_CAPTION)}
 

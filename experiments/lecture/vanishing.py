@@ -84,13 +84,14 @@ def findings(found: dict[tuple[str, str], np.ndarray]) -> list[str]:
 @styled
 def pictures(found: dict[tuple[str, str], np.ndarray]) -> dict[str, Picture]:
     """A panel for each activation, a line for each kind of first weights."""
-    figure = figure_of(len(ACTIVATIONS), width=3.6, height=3.2)
+    figure = figure_of(len(ACTIVATIONS), width=3.2, height=3.0)
     for axes, activation in zip(figure.axes, ACTIVATIONS, strict=True):
         for (name, norms), marker in zip(
             ((n, v) for (a, n), v in found.items() if a == activation), "osD^", strict=True
         ):
             axes.semilogy(np.arange(1, LAYERS + 1), norms, marker=marker, markersize=3, label=name)
-        axes.set(title=activation, xlabel="layer, from the input", ylabel="norm of delta = dL/dz", ylim=(1e-33, 1e3))
+        axes.set(title=activation.replace("relu", "ReLU"), ylim=(1e-33, 1e3))
+        axes.set(xlabel="layer, from the input", ylabel="norm of delta = dL/dz")
     figure.axes[0].legend(loc="lower right", fontsize=8)
     caption = (
         "From right to left is back-propagation. With the sigmoid the line falls by orders of magnitude whatever the"

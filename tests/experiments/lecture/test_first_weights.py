@@ -59,7 +59,7 @@ def test_pictures_and_findings(found: Found) -> None:
     pictures = first_weights.pictures(found)
     assert list(pictures) == ["spread", "squares"]
     spread, squares = (drawn(picture.figure) for picture in pictures.values())
-    assert [axes.get_title() for axes in spread.axes] == [", ".join(kind) for kind in KINDS]
+    assert [axes.get_title() for axes in spread.axes] == [f"{f}, {name}" for f in ("tanh", "ReLU") for name in WEIGHTS]
     assert set(WEIGHTS) <= set(said(squares))
     assert {axes.get_ylabel() for axes in squares.axes} == {"mean of a²"}
     assert "collapse" in pictures["spread"].caption
