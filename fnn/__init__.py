@@ -31,7 +31,7 @@ from fnn.population.sweep import sweep
 from fnn.train.fit import fit
 
 if TYPE_CHECKING:
-    from fnn import laws
+    from fnn import doctor, laws
 
 __version__ = "0.1.0"
 
@@ -39,6 +39,7 @@ __all__ = [
     "activations",
     "augment",
     "data",
+    "doctor",
     "errors",
     "fit",
     "initializers",
@@ -60,7 +61,7 @@ __all__ = [
 ]
 
 # What most programs do without is imported when it is first used.
-_LATER = frozenset({"laws"})
+_LATER = frozenset({"doctor", "laws"})
 
 
 def __getattr__(name: str) -> Any:

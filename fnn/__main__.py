@@ -1,13 +1,14 @@
-"""The command line, `python -m fnn`: `laws` checks an optimizer, `report` makes a page of a run."""
+"""The command line, `python -m fnn`: `laws` checks an optimizer, `report` makes a page of a run, `doctor` this machine."""
 
 import importlib
 import sys
 from collections.abc import Sequence
 
 # Each command is a module with `parse` and `run`, imported where it is asked for.
-_COMMANDS = {"laws": "fnn.laws.command", "report": "fnn.plot.command"}
+_COMMANDS = {"doctor": "fnn.doctor.command", "laws": "fnn.laws.command", "report": "fnn.plot.command"}
 _USAGE = """usage: python -m fnn COMMAND ...
 
+doctor  check this machine: versions, devices, and whether what it computes is right
 laws    check an optimizer against the laws of update rules, such as: python -m fnn laws optax.adamw weight_decay=0.1
 report  write a run's folder as one page of HTML, such as: python -m fnn report runs/digits
 

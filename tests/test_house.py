@@ -18,7 +18,7 @@ import fnn
 # A part may import only parts of a lower floor. Each entry is a file or a folder directly under fnn/.
 FLOORS = [
     {"typing"},
-    {"tree", "keys"},
+    {"tree", "keys", "jaxlibs"},
     {"errors"},
     {"targets"},
     {"activations", "augment", "initializers", "losses", "metrics", "data"},
@@ -29,6 +29,7 @@ FLOORS = [
     {"population"},
     {"record"},
     {"laws"},
+    {"doctor"},
     {"plot"},
     {"__main__"},
 ]
@@ -36,7 +37,7 @@ FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 # `train` takes functions, whoever wrote them: it may not know networks or losses of ours.
 FORBIDDEN = {"train": {"nn", "losses"}}
 # Helpers of the house itself, which a user has no need to call: a docstring is enough.
-FOR_THE_HOUSE = {"errors", "keys", "targets"}
+FOR_THE_HOUSE = {"errors", "jaxlibs", "keys", "targets"}
 MOST_LINES = 300
 MOST_BODY_LINES = 40
 DEEPEST_CLOSURE = 2

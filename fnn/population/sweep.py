@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn import jaxlibs
 from fnn.errors import Interrupted, check_callable, check_choice, check_count, is_traced, message
 from fnn.population.cells import Cells, Train, checked_cells
 from fnn.population.memory import free_bytes
@@ -69,6 +70,7 @@ def sweep(
     if is_traced((hparams, keys, jnp.zeros(()))):
         remedy = "Inside a trace use jax.vmap(train) or jax.lax.map."
         raise TypeError(message("sweep", "a trace around it", "a call from the host", remedy))
+    jaxlibs.warn_once()
     check_callable("train", train, "a function (hparams, key) -> pytree of arrays")
     check_choice("mode", mode, ("auto", "vmap", "map"))
     if chunk is not None:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fnn import keys
+from fnn import jaxlibs, keys
 from fnn.errors import check_array, check_key, check_trainable, message
 from fnn.typing import Array, Key, OptState, Params, State
 
@@ -47,6 +47,7 @@ def init_state(key: Key, net: Any, tx: optax.GradientTransformation, x: Any) -> 
         >>> int(state.step), state.params["dense_0"]["w"].shape
         (0, (3, 4))
     """
+    jaxlibs.warn_once()
     check_key("key", key)
     check_network(net)
     check_optimizer(tx)
