@@ -23,7 +23,7 @@ class Fault(NamedTuple):
     warns: bool
 
 
-REMEDY = "jaxlib 0.11 or later"
+REMEDY = "jaxlib 0.11 or later (it needs Python 3.12)"
 
 KNOWN = {
     "0.10.2": Fault(

@@ -35,7 +35,7 @@ def _products(a: Array, a_t: Array, b: Array, b_t: Array, x: Array) -> dict[str,
 @check
 def reductions() -> Iterator[Case]:
     """Sum, mean, max, argmax and cumsum of large arrays are right, along the first axis and the last."""
-    for n in (1, 127, 128, 129, 32767, 32769, 262147):
+    for n in (1, 127, 128, 129, 32769, 262147):
         for axis, shape in ((0, (n, 3)), (-1, (3, n))):
             x = whole(n, -4, 4, shape)
             x.flat[(2 * n) % x.size] = 5  # one place is the largest, in the others the first of equals counts
@@ -46,7 +46,7 @@ def reductions() -> Iterator[Case]:
                 "argmax": x.argmax(axis),
                 "cumsum": x.cumsum(axis, dtype=float),
             }
-            yield Case(f"{shape}, axis {axis}", lambda x, axis=axis: _reductions(x, axis), (x,), expected, eager=n == 129)
+            yield Case(f"{shape}, axis {axis}", lambda x, axis=axis: _reductions(x, axis), (x,), expected, eager=(n, axis) == (129, -1))
 
 
 def _reductions(x: Array, axis: int) -> dict[str, Array]:

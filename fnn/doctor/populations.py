@@ -32,7 +32,7 @@ def matvec_reduced_at_once() -> Iterator[Case]:
     yield from _each("max", ((32769, 3),))
 
 
-_ROWS = ((1, 3), (1000, 3), (16385, 3), (32769, 2), (32770, 3), (40001, 3), (32769, 4))
+_ROWS = ((1, 3), (1000, 3), (32769, 2), (32770, 3), (40001, 3), (32769, 4))
 """How many rows, and numbers in each."""
 
 _REDUCTIONS: dict[str, Any] = {
@@ -55,7 +55,7 @@ def _each(reduction: str, sizes: tuple[tuple[int, int], ...]) -> Iterator[Case]:
             matrix, rows = whole(n, -1, 1, (d, d), dtype), whole(d, -2, 2, (n, d), dtype)
             expected = reduce(rows.astype(float) @ matrix.astype(float).T)
             name = f"{n} rows of the {reduction} of matrix @ row, {d} numbers each, {dtype}"
-            yield Case(name, partial(_reduced, reduce), (rows, matrix), expected, eager=dtype == np.float32)
+            yield Case(name, partial(_reduced, reduce), (rows, matrix), expected, eager=n == 32770)
 
 
 def _reduced(reduce: Any, rows: Array, matrix: Array) -> Array:
@@ -65,7 +65,7 @@ def _reduced(reduce: Any, rows: Array, matrix: Array) -> Array:
 @check
 def gradients_of_a_population() -> Iterator[Case]:
     """The gradients of a population of networks d-4-1 are those of back-propagation by hand in NumPy."""
-    for networks, d in [(1, 1), (33, 3), (1000, 2), (11000, 3)]:
+    for networks, d in [(1, 1), (33, 3), (11000, 3)]:
         shapes = {"w": (networks, d, 4), "v": (networks, 4)}
         params = {name: whole(i, -2, 2, shape) for i, (name, shape) in enumerate(shapes.items())}
         x, y = whole(3, -2, 2, (8, d)), whole(4, -5, 5, (8,))
