@@ -14,7 +14,7 @@ class Fault(NamedTuple):
         platforms: the backends that it concerns.
         what: what it computes wrongly.
         source: where that is told.
-        warns: whether the first run warns. A fault that no layer, loss or update rule of ours can meet does not.
+        warns: whether the first run warns. A fault in a form that nothing of ours writes does not.
     """
 
     platforms: tuple[str, ...]

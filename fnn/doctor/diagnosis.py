@@ -71,7 +71,13 @@ class Diagnosis:
         what = f"{names} on the {where} ({len(self.wrong)} of {_many(len(self.findings), 'check')})"
         if not self.wrong:
             what = f"known of jaxlib {self.facts.versions['jaxlib']} on the {where}, though no check met them here"
-        return f"WRONG NUMBERS: {what}; do not train with this backend; install {jaxlibs.REMEDY}."
+        return f"WRONG NUMBERS: {what}; do not train with this backend; {self._remedy()}."
+
+    def _remedy(self) -> str:
+        if self.facts.fault:
+            return f"install {jaxlibs.REMEDY}"
+        flags = "try without XLA_FLAGS, or " if self.facts.settings["XLA_FLAGS"] != "none" else ""
+        return f"{flags}install another jaxlib, such as {jaxlibs.REMEDY}"
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values, for JSON."""

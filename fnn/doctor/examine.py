@@ -86,9 +86,13 @@ def differences(case: Case, devices: Sequence[jax.Device], compile: Compile = ja
         mesh, everywhere, each = Mesh(np.array(devices), ("device",)), PartitionSpec(), PartitionSpec("device")
         same = partial(_with_axis, case.function)
         on_each = jax.shard_map(same, mesh=mesh, in_specs=everywhere, out_specs=each, check_vma=False)
-        results = compile(on_each)(*case.arguments)
-        for i, device in enumerate(devices):
-            wrong += _compare(case, f"on {device}", jax.tree.map(lambda a, i=i: a[i], jax.device_get(results)))
+        results = jax.device_get(compile(on_each)(*case.arguments))
+        found = [_compare(case, "on {}", jax.tree.map(lambda a, i=i: a[i], results)) for i in range(len(devices))]
+        for text in dict.fromkeys(text for texts in found for text in texts):
+            where = [str(device) for device, texts in zip(devices, found, strict=True) if text in texts]
+            wrong.append(
+                text.replace("on {}", f"on {', '.join(where) if len(where) < len(devices) else 'each device'}")
+            )
     return wrong
 
 

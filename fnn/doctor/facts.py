@@ -47,8 +47,8 @@ def facts() -> Facts:
     known = f"wrong numbers on the {' and '.join(fault.platforms)}: {fault.what} ({fault.source})" if fault else ""
     try:
         devices, error = jax.local_devices(), ""
-    except RuntimeError as raised:
-        devices, error = [], str(raised).splitlines()[0]
+    except (RuntimeError, AssertionError) as raised:  # JAX asserts that some platform starts
+        devices, error = [], (str(raised).splitlines() or ["no platform of JAX_PLATFORMS starts"])[0]
     here = devices[0].platform if devices else "none"
     settings = {"platform": f"{here}, {platform.machine()}, {os.cpu_count()} cores"}
     settings["float64"] = "on (jax_enable_x64)" if jax.config.jax_enable_x64 else "off"
