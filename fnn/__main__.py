@@ -1,4 +1,4 @@
-"""The command line, `python -m fnn`: `laws` checks an optimizer, `report` makes a page of a run, `doctor` this machine."""
+"""The command line, `python -m fnn`: `laws` checks a rule, `report` makes a page of a run, `doctor` checks JAX."""
 
 import importlib
 import sys

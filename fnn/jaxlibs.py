@@ -4,7 +4,7 @@ import warnings
 from typing import NamedTuple
 
 import jax
-import jaxlib
+import jaxlib.version
 
 
 class Fault(NamedTuple):
@@ -32,7 +32,7 @@ KNOWN = {
         "jax issue 39103",
         warns=True,
     ),
-    # The same fault, where nothing stands between the two; found by `python -m fnn doctor`. 0.10.0 and 0.9.2 have it too.
+    # The same, where nothing stands between the two: found by `python -m fnn doctor`, in 0.9.2 and 0.10.0 too.
     "0.10.1": Fault(
         ("cpu",),
         "a vmapped matrix-vector product, matrix @ row, reduced at once",
@@ -51,7 +51,7 @@ def installed() -> str:
         >>> installed().count(".") >= 2
         True
     """
-    return jaxlib.__version__
+    return jaxlib.version.__version__
 
 
 def fault_of(release: str) -> Fault | None:
@@ -60,7 +60,7 @@ def fault_of(release: str) -> Fault | None:
     Example:
         >>> fault_of("0.10.2").source
         'jax issue 39103'
-        >>> fault_of("0.10.1")
+        >>> fault_of("0.11.2")
     """
     return KNOWN.get(release)
 

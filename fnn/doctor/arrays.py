@@ -1,6 +1,7 @@
 """Products, reductions, order, and writing into arrays."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -51,16 +52,11 @@ def reductions() -> Iterator[Case]:
                 "argmax": x.argmax(axis),
                 "cumsum": x.cumsum(axis, dtype=float),
             }
-            yield Case(
-                f"{shape}, axis {axis}",
-                lambda x, axis=axis: _reductions(x, axis),
-                (x,),
-                expected,
-                eager=(n, axis) == (129, -1),
-            )
+            eager = (n, axis) == (129, -1)
+            yield Case(f"{shape}, axis {axis}", partial(_reductions, axis), (x,), expected, eager=eager)
 
 
-def _reductions(x: Array, axis: int) -> dict[str, Array]:
+def _reductions(axis: int, x: Array) -> dict[str, Array]:
     return {
         "sum": jnp.sum(x, axis),
         "mean times n": jnp.round(jnp.mean(x, axis) * x.shape[axis]),

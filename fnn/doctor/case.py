@@ -71,7 +71,7 @@ def floats() -> list[np.dtype]:
         >>> [str(dtype) for dtype in floats()]
         ['float32', 'bfloat16', 'float16']
     """
-    wide = [np.dtype(np.float64)] if jax.config.jax_enable_x64 else []
+    wide = [np.dtype(np.float64)] if jax.dtypes.canonicalize_dtype(float) == np.float64 else []
     return [np.dtype(np.float32), np.dtype(jnp.bfloat16), np.dtype(np.float16), *wide]
 
 

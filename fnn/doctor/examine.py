@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +20,11 @@ from fnn.tree import named_leaves
 CHECKS: tuple[Check, ...] = (*populations.CHECKS, *functions.CHECKS, *arrays.CHECKS, *convolutions.CHECKS)
 """All self-checks, in the order in which they run."""
 
-Compile = Callable[..., Callable[..., Any]]
+Compiler: TypeAlias = Callable[..., Callable[..., Any]]
 """(function, donate_argnums=...) to the compiled function, as `jax.jit`."""
 
 
-def examine(checks: Iterable[Check] = CHECKS, *, compile: Compile = jax.jit) -> Diagnosis:
+def examine(checks: Iterable[Check] = CHECKS, *, compiler: Compiler = jax.jit) -> Diagnosis:
     """Tells what this machine computes with, and whether it computes right.
 
     Each program of each check is compiled and run on the first device, and on all of them at once where there are
@@ -33,15 +33,15 @@ def examine(checks: Iterable[Check] = CHECKS, *, compile: Compile = jax.jit) -> 
 
     Args:
         checks: which to run; none tells the facts alone.
-        compile: how a function is compiled.
+        compiler: how a function is compiled.
 
     Raises:
-        TypeError: `checks` are not checks, or `compile` cannot be called.
+        TypeError: `checks` are not checks, or `compiler` cannot be called.
 
     Example:
         >>> diagnosis = examine(check for check in CHECKS if check.name == "donation")
-        >>> diagnosis.findings[0].name, diagnosis.findings[0].wrong
-        ('donation', '')
+        >>> diagnosis.findings[0].name, diagnosis.findings[0].differences
+        ('donation', ())
         >>> print(diagnosis.findings[0].statement)
         A program that may overwrite its argument gives the same numbers.
     """
@@ -50,25 +50,25 @@ def examine(checks: Iterable[Check] = CHECKS, *, compile: Compile = jax.jit) -> 
         if not isinstance(given, Check):
             remedy = "Such as fnn.doctor.CHECKS."
             raise TypeError(errors.message("checks", f"a {type(given).__name__}", "self-checks", remedy))
-    errors.check_callable("compile", compile, "a function such as jax.jit")
+    errors.check_callable("compiler", compiler, "a function such as jax.jit")
     known = facts()
     devices = [] if known.backend_error else jax.local_devices()
-    return Diagnosis(known, tuple(_finding(check, devices, compile) for check in checks) if devices else ())
+    return Diagnosis(known, tuple(_finding(check, devices, compiler) for check in checks) if devices else ())
 
 
-def _finding(check: Check, devices: Sequence[jax.Device], compile: Compile) -> Finding:
+def _finding(check: Check, devices: Sequence[Any], compiler: Compiler) -> Finding:
     begun, cases, wrong = time.perf_counter(), 0, []
     with jax.default_matmul_precision("highest"), jax.default_device(devices[0]):
         for case in check.cases():
             cases += 1
             try:
-                wrong += differences(case, devices, compile)
+                wrong += differences(case, devices, compiler)
             except Exception as error:  # whatever a backend raises is a finding
                 wrong.append(f"{case.name}: {type(error).__name__}: {error}".splitlines()[0][:200])
     return Finding(check.name, check.statement, cases, tuple(wrong), time.perf_counter() - begun)
 
 
-def differences(case: Case, devices: Sequence[jax.Device], compile: Compile = jax.jit) -> list[str]:
+def differences(case: Case, devices: Sequence[Any], compiler: Compiler = jax.jit) -> list[str]:
     """What comes out wrong of one case, as text with the numbers; nothing where all is right.
 
     Example:
@@ -79,21 +79,24 @@ def differences(case: Case, devices: Sequence[jax.Device], compile: Compile = ja
         ['3 numbers, compiled: 3 in place of 4']
     """
     donated = (0,) if case.donate else ()
-    wrong = _compare(case, "compiled", compile(case.function, donate_argnums=donated)(*_placed(case)))
+    wrong = _compare(case, "compiled", compiler(case.function, donate_argnums=donated)(*_placed(case)))
     if case.eager:
         wrong += _compare(case, "eager", case.function(*_placed(case)))
-    if len(devices) > 1 and not case.donate:
-        mesh, everywhere, each = Mesh(np.array(devices), ("device",)), PartitionSpec(), PartitionSpec("device")
-        same = partial(_with_axis, case.function)
-        on_each = jax.shard_map(same, mesh=mesh, in_specs=everywhere, out_specs=each, check_vma=False)
-        results = jax.device_get(compile(on_each)(*case.arguments))
-        found = [_compare(case, "on {}", jax.tree.map(lambda a, i=i: a[i], results)) for i in range(len(devices))]
-        for text in dict.fromkeys(text for texts in found for text in texts):
-            where = [str(device) for device, texts in zip(devices, found, strict=True) if text in texts]
-            wrong.append(
-                text.replace("on {}", f"on {', '.join(where) if len(where) < len(devices) else 'each device'}")
-            )
-    return wrong
+    return wrong if len(devices) < 2 or case.donate else wrong + _on_each(case, devices, compiler)
+
+
+def _on_each(case: Case, devices: Sequence[Any], compiler: Compiler) -> list[str]:
+    """As `differences`, of one program that all devices run at once."""
+    mesh, same, each = Mesh(np.array(devices), ("device",)), PartitionSpec(), PartitionSpec("device")
+    whole = partial(_with_axis, case.function)
+    results = compiler(jax.shard_map(whole, mesh=mesh, in_specs=same, out_specs=each, check_vma=False))(*case.arguments)
+    results = jax.device_get(results)
+    found = [_compare(case, "on {}", jax.tree.map(lambda a, i=i: a[i], results)) for i in range(len(devices))]
+    texts = []
+    for text in dict.fromkeys(text for texts in found for text in texts):
+        where = [str(device) for device, texts in zip(devices, found, strict=True) if text in texts]
+        texts.append(text.replace("{}", ", ".join(where) if len(where) < len(devices) else "each device"))
+    return texts
 
 
 def _placed(case: Case) -> Any:
@@ -112,16 +115,16 @@ def _compare(case: Case, way: str, got: Any) -> list[str]:
     return [f"{', '.join(filter(None, (case.name, name, way)))}: {text}" for name, text in named if text]
 
 
-def _first_wrong(case: Case, got: np.ndarray, wanted: np.ndarray) -> str:
+def _first_wrong(case: Case, got: Any, wanted: Any) -> str:
     if got.shape != wanted.shape:
         return f"shape {got.shape} in place of {wanted.shape}"
     got, wanted = got.astype(float), wanted.astype(float)
     with np.errstate(invalid="ignore"):
         near = np.abs(got - wanted) <= case.tolerance * np.maximum(np.abs(wanted), case.floor)
-    right = near | (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+    right = (near & np.isfinite(wanted)) | (got == wanted) | (np.isnan(got) & np.isnan(wanted))
     if right.all():
         return ""
     index = tuple(int(i) for i in np.argwhere(~right)[-1])
-    place = f" at {index if len(index) > 1 else index[0]}" if index else ""
+    place = f" at {index[0] if len(index) == 1 else index}" if index else ""
     several = f" ({int((~right).sum()):,} of {right.size:,} numbers)" if right.size > 1 else ""
     return f"{got[index]:.10g} in place of {wanted[index]:.10g}{place}{several}"

@@ -5,7 +5,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ def facts() -> Facts:
         devices, error = [], (str(raised).splitlines() or ["no platform of JAX_PLATFORMS starts"])[0]
     here = devices[0].platform if devices else "none"
     settings = {"platform": f"{here}, {platform.machine()}, {os.cpu_count()} cores"}
-    settings["float64"] = "on (jax_enable_x64)" if jax.config.jax_enable_x64 else "off"
+    settings["float64"] = "on (jax_enable_x64)" if jax.dtypes.canonicalize_dtype(float) == np.float64 else "off"
     settings["precision"] = precision() if devices else "unknown"
     settings["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") or "none"
     settings["cache"] = compilation_cache()
@@ -82,7 +82,7 @@ def precision() -> str:
     x = np.diag(np.resize(1 + 0.5**powers, 256)).astype(np.float32)
     product = np.diag(np.asarray(jax.jit(jnp.matmul)(x, np.eye(256, dtype=np.float32))))[:23]
     bits = int(powers[product == 1 + 0.5**powers].max(initial=0))
-    setting = jax.config.jax_default_matmul_precision or "default"
+    setting = _config("jax_default_matmul_precision") or "default"
     meaning = f", {_BITS[bits]}" if bits in _BITS else ""
     remedy = "" if bits >= 23 else '; for all of them set jax_default_matmul_precision to "highest"'
     return f"{setting}: products keep {bits} bits{meaning}{remedy}"
@@ -95,8 +95,8 @@ def compilation_cache() -> str:
         >>> compilation_cache()
         'off'
     """
-    folder = jax.config.jax_compilation_cache_dir
-    if not folder or not jax.config.jax_enable_compilation_cache:
+    folder = _config("jax_compilation_cache_dir")
+    if not folder or not _config("jax_enable_compilation_cache"):
         return "off"
     if "://" in folder:
         return f"on, {folder}"
@@ -104,7 +104,11 @@ def compilation_cache() -> str:
     return f"on, {folder}, {sum(sizes) / 1e6:.1f} MB in {len(sizes)} files"
 
 
-def _memory(device: jax.Device) -> str:
+def _config(name: str) -> Any:
+    return getattr(jax.config, name)
+
+
+def _memory(device: Any) -> str:
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         used, limit = (stats[name] / 2**30 for name in ("bytes_in_use", "bytes_limit"))

@@ -22,9 +22,9 @@ KNOWN_WRONG = {
 }.get(jaxlibs.installed(), set())
 
 
-def _found(check: Check, compile: Callable[..., Any] = jax.jit) -> list[str]:
+def _found(check: Check, compiler: Callable[..., Any] = jax.jit) -> list[str]:
     with jax.default_matmul_precision("highest"):
-        return [text for case in check.cases() for text in differences(case, FIRST, compile)]
+        return [text for case in check.cases() for text in differences(case, FIRST, compiler)]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
@@ -65,13 +65,13 @@ def test_one_wrong_number_anywhere_is_found(check: Check) -> None:
 def _beyond(limit: int) -> Callable[..., Any]:
     """A compiler with the fault of jaxlib 0.10.2: results beyond so many rows are those of other rows."""
 
-    def compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    def compiler(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         def one(a: jax.Array) -> jax.Array:
             return a if a.ndim == 0 else jnp.where(jnp.arange(len(a)) < limit, a, jnp.roll(a, 128))
 
         return lambda *args: jax.tree.map(one, jax.jit(function, **options)(*args))
 
-    return compile
+    return compiler
 
 
 def test_the_fault_of_0_10_2_is_found() -> None:
@@ -117,11 +117,11 @@ def test_a_wrong_function_is_found(
 
 
 def test_a_program_that_spoils_a_donated_argument_is_found() -> None:
-    def compile(function: Callable[..., Any], donate_argnums: tuple[int, ...]) -> Callable[..., Any]:
+    def compiler(function: Callable[..., Any], donate_argnums: tuple[int, ...]) -> Callable[..., Any]:
         assert donate_argnums == (0,)
         return lambda x: 2 * x[::-1] + (2 * x[::-1])  # as if x were overwritten before it is read again
 
-    assert _found(BY_NAME["donation"], compile)
+    assert _found(BY_NAME["donation"], compiler)
 
 
 def test_every_check_has_a_wrong_function() -> None:
@@ -151,11 +151,11 @@ def test_every_device_is_asked() -> None:
     case = Case("a number", lambda x: x + 0, (np.float32(1),), np.float32(1))
     assert not differences(case, devices)
 
-    def compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    def compiler(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         def run(*args: Any) -> Any:
             result = jax.jit(function, **options)(*args)
             return result.at[2].add(1) if jnp.ndim(result) else result
 
         return run
 
-    assert differences(case, devices, compile) == [f"a number, on {devices[2]}: 2 in place of 1"]
+    assert differences(case, devices, compiler) == [f"a number, on {devices[2]}: 2 in place of 1"]

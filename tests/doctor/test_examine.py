@@ -76,7 +76,7 @@ def test_a_broken_backend_is_named_by_each_check(name: str) -> None:
 
     [whole] = [check for check in CHECKS if check.name == name]
     small = whole._replace(cases=lambda: [next(iter(whole.cases()))._replace(eager=False)])
-    diagnosis = examine([three_ones, small], compile=broken)
+    diagnosis = examine([three_ones, small], compiler=broken)
     assert name in diagnosis.verdict
     assert diagnosis.verdict.startswith("WRONG NUMBERS: ")
 
@@ -128,7 +128,7 @@ def test_facts() -> None:
 
 def test_the_compilation_cache(tmp_path: Path) -> None:
     (tmp_path / "program").write_bytes(bytes(2_000_000))
-    before = jax.config.jax_compilation_cache_dir
+    before = jax.config.values["jax_compilation_cache_dir"]
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
     try:
         assert facts.compilation_cache() == f"on, {tmp_path}, 2.0 MB in 1 files"
@@ -148,8 +148,8 @@ def test_precision_of_products_is_measured(monkeypatch: Patch) -> None:
 def test_bad_arguments() -> None:
     with pytest.raises(TypeError, match=r"checks: got a str, expected self-checks\. Such as fnn\.doctor\.CHECKS\."):
         examine(["donation"])  # pyright: ignore[reportArgumentType]
-    with pytest.raises(TypeError, match=r"compile: got 3, expected a function such as jax\.jit\."):
-        examine([], compile=3)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"compiler: got 3, expected a function such as jax\.jit\."):
+        examine([], compiler=3)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(("checks", "status"), [([three_ones], 0), ([three_ones, four_ones], 1)])
