@@ -92,7 +92,7 @@ class Diagnosis:
         lines = [line for name, text in rows for line in _wrapped(name, text)]
         for finding in self.findings:
             mark = "WRONG" if finding.wrong else "right"
-            lines.append(f"{mark}  {finding.name:<26}{finding.cases:>3} programs{finding.seconds:>7.1f} s")
+            lines.append(f"{mark}  {finding.name:<26}{_many(finding.cases, 'program'):<13}{finding.seconds:>5.1f} s")
             lines += [f"       {difference}" for difference in finding.differences[:_SHOWN]]
             more = len(finding.differences) - _SHOWN
             lines += [f"       and {more} more"] if more > 0 else []

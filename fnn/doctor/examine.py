@@ -29,7 +29,7 @@ def examine(checks: Iterable[Check] = CHECKS, *, compiler: Compiler = jax.jit) -
 
     Each program of each check is compiled and run on the first device, and on all of them at once where there are
     several; some are also run operation by operation. What comes out must be what NumPy gives. Matrix products
-    are asked for in full precision, so that TF32 is no error. All checks take about ten seconds on two cores.
+    are asked for in full precision, so that TF32 is no error. All checks take about 15 seconds on two cores.
 
     Args:
         checks: which to run; none tells the facts alone.
