@@ -17,7 +17,7 @@ from fnn.doctor.diagnosis import Diagnosis, Finding
 from fnn.doctor.facts import facts
 from fnn.tree import named_leaves
 
-CHECKS: tuple[Check, ...] = (*populations.CHECKS, *functions.CHECKS, *arrays.CHECKS, *convolutions.CHECKS)
+CHECKS: tuple[Check, ...] = (*functions.CHECKS, *populations.CHECKS, *arrays.CHECKS, *convolutions.CHECKS)
 """All self-checks, in the order in which they run."""
 
 Compiler: TypeAlias = Callable[..., Callable[..., Any]]
