@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fnn import (
     activations,
     augment,
+    checkpoint,
     data,
     errors,
     initializers,
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "activations",
     "augment",
+    "checkpoint",
     "data",
     "errors",
     "fit",

@@ -23,7 +23,7 @@ FLOORS = [
     {"targets"},
     {"activations", "augment", "initializers", "losses", "metrics", "data"},
     {"optim", "nn"},
-    {"inspect"},
+    {"inspect", "checkpoint"},
     {"train"},
     {"interop"},
     {"population"},
