@@ -55,14 +55,16 @@ class Saver:
         self._thread: threading.Thread | None = None
         self._begun = time.monotonic()
 
-    def offer(self, step: int, tree: Any) -> None:
-        """Saves a state from the thread, if it is time for one and the thread is free."""
+    def offer(self, step: int, tree: Any, *, copy: bool = True) -> None:
+        """Saves a state from the thread, if it is time for one and the thread is free.
+
+        It is copied first, since the caller may donate it to the next step; one who does not needs no copy.
+        """
         if time.monotonic() - self._begun < self.every or (self._thread is not None and self._thread.is_alive()):
             return
         self._begun = time.monotonic()
-        # A copy, since the caller may donate the state to its next step.
-        copied = jax.tree.map(lambda leaf: leaf.copy() if isinstance(leaf, jax.Array | np.ndarray) else leaf, tree)
-        self._thread = threading.Thread(target=self._save, args=(step, copied), name="fnn.checkpoint", daemon=True)
+        tree = jax.tree.map(_copied, tree) if copy else tree
+        self._thread = threading.Thread(target=self._save, args=(step, tree), name="fnn.checkpoint", daemon=True)
         self._thread.start()
 
     def save(self, step: int, tree: Any) -> None:
@@ -87,3 +89,7 @@ class Saver:
             save(self.directory, step, tree, keep=self.keep, about=self.about)
         except OSError as error:
             warnings.warn(f"no checkpoint of step {step}: {error}", RuntimeWarning, stacklevel=2)
+
+
+def _copied(leaf: Any) -> Any:
+    return leaf.copy() if isinstance(leaf, jax.Array | np.ndarray) else leaf

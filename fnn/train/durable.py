@@ -27,7 +27,7 @@ class Unsaved(Saver):
     def __init__(self) -> None:
         super().__init__("")
 
-    def offer(self, step: int, tree: Any) -> None:
+    def offer(self, step: int, tree: Any, *, copy: bool = True) -> None:
         """Does nothing."""
 
     def save(self, step: int, tree: Any) -> None:

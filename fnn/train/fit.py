@@ -220,7 +220,7 @@ def _calls(program: Program, carry: Carry, run: _Run) -> Iterator[Carry]:
         run.reporter.update(done, carry.latest(done // run.plan.steps))
         if int(carry.broken) < 0:
             run.watch.look(carry.state, ended=bool(carry.stopped))
-            run.saver.offer(done, carry)
+            run.saver.offer(done, carry, copy=False)
         chunk = _next_chunk(done - since, seconds)
 
 
