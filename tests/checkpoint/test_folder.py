@@ -18,6 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import fnn
 from fnn.checkpoint import CorruptCheckpoint, about, latest, restore, save, steps
+from fnn.checkpoint.leaves import is_key
 
 DTYPES = [
     "bool",
@@ -48,7 +49,7 @@ def zoo() -> dict[str, Any]:
 
 
 def bits(tree: Any) -> list[Any]:
-    leaves = [jax.random.key_data(x) if fnn.checkpoint.leaves.is_key(x) else x for x in jax.tree.leaves(tree)]
+    leaves = [jax.random.key_data(x) if is_key(x) else x for x in jax.tree.leaves(tree)]
     return [(np.asarray(x).shape, str(np.asarray(x).dtype), np.asarray(x).tobytes()) for x in leaves]
 
 
@@ -56,7 +57,7 @@ def zeros(tree: Any) -> Any:
     """The same tree with other numbers."""
 
     def zero(x: Any) -> Any:
-        if fnn.checkpoint.leaves.is_key(x):
+        if is_key(x):
             return jax.random.wrap_key_data(jax.random.key_data(x) * 0, impl=jax.random.key_impl(x))
         return (
             jnp.zeros_like(x)
