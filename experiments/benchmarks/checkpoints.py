@@ -86,9 +86,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"a step without saving, with one checkpoint in {options.every:g} s, and their ratio:")
     print(f"{1000 * row['without']:.0f} ms, {1000 * row['with']:.0f} ms, {row['ratio']:.3f}")
     print(f"a checkpoint alone: {row['alone']:.1f} s, {row['bytes'] / 1e9:.2f} GB")
-    print(
-        f"most memory: {row['peak_without'] / 1e9:.2f} GB before the first checkpoint, {row['peak'] / 1e9:.2f} GB after all"
-    )
+    memory = f"{row['peak_without'] / 1e9:.2f} GB before the first checkpoint, {row['peak'] / 1e9:.2f} GB after all"
+    print(f"most memory: {memory}")
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({**setting, **row}, indent=1) + "\n")
