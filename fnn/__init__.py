@@ -23,11 +23,13 @@ from fnn import (
     plot,
     population,
     record,
+    shipping,
     train,
     tree,
     typing,
 )
 from fnn.population.sweep import sweep
+from fnn.shipping.export import export
 from fnn.train.fit import fit
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ __all__ = [
     "augment",
     "data",
     "errors",
+    "export",
     "fit",
     "initializers",
     "inspect",
@@ -53,6 +56,7 @@ __all__ = [
     "plot",
     "population",
     "record",
+    "shipping",
     "sweep",
     "train",
     "tree",
