@@ -1,4 +1,4 @@
-"""A trained network leaves the house: its parameters as a file that other programs read; `fnn.export` stands at the top."""
+"""A trained network leaves the house, as files that other programs read; `fnn.export` stands at the top."""
 
 from fnn.shipping.params import load_params, save_params
 

@@ -18,7 +18,9 @@ import numpy as np
 from fnn.errors import message
 
 # What NumPy has no word for is written as integers of the same bits, and its name goes to the end of the array's.
-_BEYOND_NUMPY = {str(jnp.dtype(dtype)): jnp.dtype(dtype) for dtype in (jnp.bfloat16, jnp.float8_e4m3fn, jnp.float8_e5m2)}
+_BEYOND_NUMPY = {
+    str(jnp.dtype(dtype)): jnp.dtype(dtype) for dtype in (jnp.bfloat16, jnp.float8_e4m3fn, jnp.float8_e5m2)
+}
 _NUMPYS = "biufc"
 _SAFETENSORS: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(bool),

@@ -15,7 +15,8 @@ from fnn.shipping.archive import BROKEN, of_npz, of_safetensors, to_npz, to_safe
 from fnn.shipping.checks import checked_file, differences, leaves_by_name
 from fnn.typing import Params
 
-_Writer, _Reader = Callable[[Mapping[str, np.ndarray]], bytes], Callable[[bytes], dict[str, np.ndarray]]
+_Writer = Callable[[Mapping[str, np.ndarray]], bytes]
+_Reader = Callable[[bytes], dict[str, np.ndarray]]
 _FORMS: dict[str, tuple[_Writer, _Reader]] = {
     ".npz": (to_npz, of_npz),
     ".safetensors": (to_safetensors, of_safetensors),

@@ -79,9 +79,13 @@ def _batch(n: int, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Arra
 
 def _trained(net: nn.Layer, x: jax.Array) -> tuple[Any, Any]:
     """First parameters, moved a little, and statistics that are not the first."""
-    params, state = net.init(KEY, x)
-    params = jax.tree.map(lambda p: (p + 0.01 * jnp.arange(p.size).reshape(p.shape) % 0.1).astype(p.dtype), params)
-    return params, net.apply(params, state, x, train=True, key=KEY)[1]
+
+    def moved(x: jax.Array) -> tuple[Any, Any]:
+        params, state = net.init(KEY, x)
+        params = jax.tree.map(lambda p: (p + 0.01 * jnp.arange(p.size).reshape(p.shape) % 0.1).astype(p.dtype), params)
+        return params, net.apply(params, state, x, train=True, key=KEY)[1]
+
+    return jax.jit(moved)(x)
 
 
 def _read(path: Path) -> jax.export.Exported:
@@ -101,14 +105,13 @@ def test_any_network_in_any_batch(kind: str, dtype: Any, tmp_path: Path) -> None
     exported = _read(tmp_path / "net.jax")
     assert exported.platforms == ("cpu", "cuda", "tpu")
     assert exported.nr_devices == 1
-    apply = jax.jit(lambda x: net.apply(params, state, x)[0])
+    whole = jax.jit(lambda x: net.apply(params, state, x)[0])(x)
     # In bfloat16 a number that another order of the sums rounds the other way lies a whole step apart.
     rtol = 1e-6 if x.dtype == jnp.float32 else float(jnp.finfo(x.dtype).eps)
     for n in (1, 3, 17):
-        got, expected = exported.call(x[:n]), apply(x[:n])
+        got, expected = exported.call(x[:n]), whole[:n]
         assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
         got, expected = np.asarray(got, np.float32), np.asarray(expected, np.float32)
-        print(kind, n, np.abs(got - expected).max())
         np.testing.assert_allclose(got, expected, rtol=rtol, atol=1e-6)
 
 
@@ -137,7 +140,7 @@ def test_in_a_process_with_jax_alone(tmp_path: Path) -> None:
         params, state = _trained(net, x)
         fnn.export(net, params, tmp_path / f"{number}.jax", x, state=state, outputs="softmax")
         np.save(tmp_path / f"{number}.x.npy", x)
-        expected[number] = jax.nn.softmax(net.apply(params, state, x)[0])
+        expected[number] = jax.jit(lambda x, n=net, p=params, s=state: jax.nn.softmax(n.apply(p, s, x)[0]))(x)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", ALONE], cwd=tmp_path, capture_output=True, text=True, check=True
     )
@@ -200,7 +203,9 @@ def test_pixels_and_shapes_without_numbers(tmp_path: Path) -> None:
     net, x = nn.sequential(nn.standardize(0.5, 0.5), nn.flatten(), nn.dense(2)), jnp.arange(24, dtype=jnp.uint8)
     x = x.reshape(2, 3, 4, 1)
     params, state = net.init(KEY, x)
-    fnn.export(net, params, str(tmp_path / "net.jax"), jax.ShapeDtypeStruct((0, *x.shape[1:]), x.dtype), outputs=jnp.sin)
+    fnn.export(
+        net, params, str(tmp_path / "net.jax"), jax.ShapeDtypeStruct((0, *x.shape[1:]), x.dtype), outputs=jnp.sin
+    )
     expected = jnp.sin(net.apply(params, state, x)[0])
     np.testing.assert_allclose(_read(tmp_path / "net.jax").call(x), expected, rtol=1e-6)
 
@@ -214,8 +219,8 @@ def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path: Path, monkeypa
             file.write(content[: len(content) // 2])
         raise OSError("no space left")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
-        patch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(OSError, match="no space left"):
         _exported(nn.mlp([3]), x, path)
     assert path.read_bytes() == before
 
@@ -245,7 +250,11 @@ TRAINED = fnn.train.init_state(KEY, NET, fnn.optim.sgd(0.1), X)
             ValueError,
             r"params: got 'dense_0/b' missing, 'dense_0/w' missing, 'c' too many, expected what mlp has",
         ),
-        ({"params": TRAINED}, TypeError, r"params: got a TrainState, expected the parameters alone\. Give state\.params"),
+        (
+            {"params": TRAINED},
+            TypeError,
+            r"params: got a TrainState, expected the parameters alone\. Give state\.params",
+        ),
         ({"params": {"w": 1.0}}, TypeError, r"params leaf 'w': got 1\.0, expected an array\."),
         (
             {"state": None},
