@@ -81,7 +81,7 @@ def load_params(path: str | PathLike[str], like: Any = None) -> Params:
         >>> like, _ = jax.eval_shape(net.init, jax.random.key(0), jnp.ones((1, 4)))
         >>> load_params(file, like)
         Traceback (most recent call last):
-        ValueError: parameters in net.npz: got 'dense_0/w' float32[3, 2] instead of float32[4, 2], expected ...
+        ValueError: parameters in net.npz: got 'dense_0/w' float32[3, 2] instead of ...
     """
     _, of_bytes = _form(path)
     file = Path(path)
