@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.export
+import jax.numpy as jnp
 
 from fnn import activations
 from fnn.errors import check_array, check_callable, check_choice, check_count, message
@@ -55,10 +56,11 @@ def export(
         >>> import pathlib, tempfile
         >>> net, x = fnn.nn.mlp([4, 2]), jnp.ones((1, 3))
         >>> params, _ = net.init(jax.random.key(0), x)
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "mlp.jax"
-        >>> export(net, params, file, x, outputs="softmax")
         >>> import jax.export
-        >>> call = jax.export.deserialize(file.read_bytes()).call
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "mlp.jax"
+        ...     export(net, params, file, x, outputs="softmax")
+        ...     call = jax.export.deserialize(file.read_bytes()).call
         >>> call(jnp.ones((5, 3))).shape
         (5, 2)
 
@@ -72,8 +74,8 @@ def export(
     _check_platforms(platforms)
     top = _top(outputs)
     _check_fit(net, params, {} if state is None else state, example)
-    # On the host, wherever they lie: they become constants of the program.
-    params, state = jax.device_get((params, {} if state is None else state))
+    # On one device, wherever they lie: they become constants of the program.
+    params, state = jax.tree.map(jnp.asarray, jax.device_get((params, {} if state is None else state)))
 
     def forward(x: Array) -> Any:
         return top(net.apply(params, state, x, train=False)[0])

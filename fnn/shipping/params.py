@@ -41,9 +41,11 @@ def save_params(path: str | PathLike[str], params: Params) -> None:
 
     Example:
         >>> import tempfile
-        >>> file = Path(tempfile.mkdtemp()) / "net.safetensors"
-        >>> save_params(file, {"dense_0": {"w": jnp.ones((3, 2), jnp.bfloat16), "b": jnp.zeros(2)}})
-        >>> jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), load_params(file))
+        >>> params = {"dense_0": {"w": jnp.ones((3, 2), jnp.bfloat16), "b": jnp.zeros(2)}}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_params(f"{folder}/net.safetensors", params)
+        ...     found = load_params(f"{folder}/net.safetensors")
+        >>> jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), found)
         {'dense_0': {'b': ((2,), 'float32'), 'w': ((3, 2), 'bfloat16')}}
 
     Source: the page "Format" of https://github.com/huggingface/safetensors, and `numpy.lib.format`.
@@ -76,10 +78,11 @@ def load_params(path: str | PathLike[str], like: Any = None) -> Params:
 
     Example:
         >>> import tempfile
-        >>> file, net = Path(tempfile.mkdtemp()) / "net.npz", fnn.nn.mlp([2])
-        >>> save_params(file, net.init(jax.random.key(0), jnp.ones((1, 3)))[0])
+        >>> net = fnn.nn.mlp([2])
         >>> like, _ = jax.eval_shape(net.init, jax.random.key(0), jnp.ones((1, 4)))
-        >>> load_params(file, like)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_params(f"{folder}/net.npz", net.init(jax.random.key(0), jnp.ones((1, 3)))[0])
+        ...     found = load_params(f"{folder}/net.npz", like)
         Traceback (most recent call last):
         ValueError: parameters in net.npz: got 'dense_0/w' float32[3, 2] instead of ...
     """

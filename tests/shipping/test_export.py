@@ -210,6 +210,14 @@ def test_pixels_and_shapes_without_numbers(tmp_path: Path) -> None:
     np.testing.assert_allclose(_read(tmp_path / "net.jax").call(x), expected, rtol=1e-6)
 
 
+def test_a_table_that_is_looked_up_in(tmp_path: Path) -> None:
+    # An array of NumPy cannot be indexed by what is not known yet: parameters come as arrays of JAX.
+    net = interop.from_function(lambda p, x: p["table"][x].sum(axis=1), {"table": jnp.arange(6.0).reshape(3, 2)})
+    x, table = jnp.array([[0, 2], [1, 1]]), np.arange(6, dtype=np.float32).reshape(3, 2)
+    fnn.export(net, {"table": table}, tmp_path / "net.jax", x)
+    np.testing.assert_array_equal(_read(tmp_path / "net.jax").call(x), [[4, 6], [4, 6]])
+
+
 def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, x = tmp_path / "net.jax", _batch(2, VECTOR)
     before = _exported(nn.mlp([2]), x, path)
