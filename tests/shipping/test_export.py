@@ -1,5 +1,6 @@
 """An exported network gives the outputs of `apply`: any batch, any host, in a process that has JAX alone."""
 
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,10 +26,10 @@ class Linen(linen.Module):
 
     @linen.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        x = linen.relu(linen.Conv(4, (3, 3), dtype=x.dtype, param_dtype=x.dtype)(x))
-        x = linen.BatchNorm(use_running_average=not train, dtype=x.dtype, param_dtype=x.dtype)(x)
+        x = linen.relu(linen.Conv(4, (3, 3))(x))
+        x = linen.BatchNorm(use_running_average=not train)(x)
         x = linen.Dropout(0.5, deterministic=not train)(linen.avg_pool(x, (2, 2), (2, 2)))
-        return linen.Dense(3, dtype=x.dtype, param_dtype=x.dtype)(x.reshape(x.shape[0], -1))
+        return linen.Dense(3)(x.reshape(x.shape[0], -1))
 
 
 class NNX(nnx.Module):
@@ -70,22 +71,24 @@ ZOO: dict[str, tuple[Callable[[], nn.Layer], tuple[int, ...]]] = {
     "nnx instance": (lambda: interop.from_nnx(NNX(nnx.Rngs(0))), VECTOR),
     "function": (lambda: interop.from_function(lambda p, x: jnp.sin(x @ p["w"]), {"w": jnp.ones((6, 2))}), VECTOR),
 }
-IN_FLOAT32 = ("nnx factory", "nnx instance", "function")
 
 
 def _batch(n: int, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
     return jax.random.normal(jax.random.key(1), (n, *shape), jnp.float32).astype(dtype)
 
 
-def _trained(net: nn.Layer, x: jax.Array) -> tuple[Any, Any]:
-    """First parameters, moved a little, and statistics that are not the first."""
+@functools.cache
+def _trained(kind: str) -> tuple[nn.Layer, Any, Any]:
+    """A network, its first parameters moved a little, and statistics that are not the first."""
+    make, shape = ZOO[kind]
+    net = make()
 
     def moved(x: jax.Array) -> tuple[Any, Any]:
         params, state = net.init(KEY, x)
-        params = jax.tree.map(lambda p: (p + 0.01 * jnp.arange(p.size).reshape(p.shape) % 0.1).astype(p.dtype), params)
+        params = jax.tree.map(lambda p: p + 0.01 * jnp.arange(p.size).reshape(p.shape) % 0.1, params)
         return params, net.apply(params, state, x, train=True, key=KEY)[1]
 
-    return jax.jit(moved)(x)
+    return net, *jax.jit(moved)(_batch(17, shape))
 
 
 def _read(path: Path) -> jax.export.Exported:
@@ -95,12 +98,8 @@ def _read(path: Path) -> jax.export.Exported:
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("kind", ZOO)
 def test_any_network_in_any_batch(kind: str, dtype: Any, tmp_path: Path) -> None:
-    make, shape = ZOO[kind]
-    x = _batch(17, shape, jnp.float32 if kind in IN_FLOAT32 else dtype)
-    net = make()
-    params, state = _trained(net, x)
-    if kind in IN_FLOAT32:
-        params, x = fnn.tree.cast((params, x), dtype)
+    net, params, state = _trained(kind)
+    params, x = fnn.tree.cast((params, _batch(17, ZOO[kind][1])), dtype)
     fnn.export(net, params, tmp_path / "net.jax", x[:5], state=state)
     exported = _read(tmp_path / "net.jax")
     assert exported.platforms == ("cpu", "cuda", "tpu")
@@ -135,9 +134,7 @@ for path in sorted(pathlib.Path().glob("*.jax")):
 def test_in_a_process_with_jax_alone(tmp_path: Path) -> None:
     expected = {}
     for number, kind in enumerate(("mlp", "cnn with batch norm", "linen")):
-        make, shape = ZOO[kind]
-        net, x = make(), _batch(7, shape)
-        params, state = _trained(net, x)
+        (net, params, state), x = _trained(kind), _batch(7, ZOO[kind][1])
         fnn.export(net, params, tmp_path / f"{number}.jax", x, state=state, outputs="softmax")
         np.save(tmp_path / f"{number}.x.npy", x)
         expected[number] = jax.jit(lambda x, n=net, p=params, s=state: jax.nn.softmax(n.apply(p, s, x)[0]))(x)
