@@ -24,11 +24,13 @@ from fnn import (
     plot,
     population,
     record,
+    shipping,
     train,
     tree,
     typing,
 )
 from fnn.population.sweep import sweep
+from fnn.shipping.export import export
 from fnn.train.fit import fit
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ __all__ = [
     "checkpoint",
     "data",
     "errors",
+    "export",
     "fit",
     "initializers",
     "inspect",
@@ -55,6 +58,7 @@ __all__ = [
     "plot",
     "population",
     "record",
+    "shipping",
     "sweep",
     "train",
     "tree",

@@ -28,6 +28,7 @@ FLOORS = [
     {"interop"},
     {"population"},
     {"record"},
+    {"shipping"},
     {"laws"},
     {"plot"},
     {"__main__"},
@@ -244,7 +245,7 @@ def _needs_no_example(path: str, value: object) -> bool:
 
 # What only some users have, or what is slow to import: each is imported where it is used.
 EXTRAS = ["matplotlib", "sklearn", "scipy", "rich", "tyro", "orbax", "flax", "grain", "hypothesis", "torch", "PIL"]
-EXTRAS += ["pandas"]
+EXTRAS += ["pandas", "safetensors"]
 
 
 def test_import_loads_no_extra() -> None:
