@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fnn import (
     activations,
     augment,
+    checkpoint,
     data,
     errors,
     initializers,
@@ -23,11 +24,13 @@ from fnn import (
     plot,
     population,
     record,
+    shipping,
     train,
     tree,
     typing,
 )
 from fnn.population.sweep import sweep
+from fnn.shipping.export import export
 from fnn.train.fit import fit
 
 if TYPE_CHECKING:
@@ -38,9 +41,11 @@ __version__ = "0.1.0"
 __all__ = [
     "activations",
     "augment",
+    "checkpoint",
     "data",
     "doctor",
     "errors",
+    "export",
     "fit",
     "initializers",
     "inspect",
@@ -54,6 +59,7 @@ __all__ = [
     "plot",
     "population",
     "record",
+    "shipping",
     "sweep",
     "train",
     "tree",

@@ -36,14 +36,14 @@ class NonFiniteError(ArithmeticError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was broken off by Ctrl-C.
+    """Training was broken off by Ctrl-C, or by SIGTERM where a fit saves checkpoints.
 
     Attributes:
         result: what the run had reached by then, as `fnn.fit` would have returned it, or None.
     """
 
-    def __init__(self, result: Any = None):
-        super().__init__()
+    def __init__(self, result: Any = None, text: str = ""):
+        super().__init__(text)
         self.result = result
 
 

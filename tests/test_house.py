@@ -23,11 +23,12 @@ FLOORS = [
     {"targets"},
     {"activations", "augment", "initializers", "losses", "metrics", "data"},
     {"optim", "nn"},
-    {"inspect"},
+    {"inspect", "checkpoint"},
     {"train"},
     {"interop"},
     {"population"},
     {"record"},
+    {"shipping"},
     {"laws"},
     {"doctor"},
     {"plot"},
@@ -245,7 +246,7 @@ def _needs_no_example(path: str, value: object) -> bool:
 
 # What only some users have, or what is slow to import: each is imported where it is used.
 EXTRAS = ["matplotlib", "sklearn", "scipy", "rich", "tyro", "orbax", "flax", "grain", "hypothesis", "torch", "PIL"]
-EXTRAS += ["pandas"]
+EXTRAS += ["pandas", "safetensors"]
 
 
 def test_import_loads_no_extra() -> None:

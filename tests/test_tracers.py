@@ -30,6 +30,7 @@ NEVER_TRACED = {
     ("fit", "l2"): "fit is the host's side, never traced; it hands the number to supervised",
     ("fit", "l1"): "as l2",
     ("fit", "clip_norm"): "as l2; to make_step",
+    ("fit", "every"): "seconds between two checkpoints, on the host",
 }
 
 

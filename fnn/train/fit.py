@@ -1,7 +1,8 @@
 """The host's side of training: one compiled program, called for a while at a time."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -9,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from fnn.checkpoint import Saver
 from fnn.data import Dataset, check_dataset, steps_per_epoch
 from fnn.errors import Interrupted, check_count, is_traced, message
 from fnn.optim import hyperparams_of
 from fnn.train.chunk import Carry, first_carry, make_advance
+from fnn.train.durable import fingerprint, interrupted_at, key_numbers, resumed, saver_for, stopped_by_signals
 from fnn.train.failure import failure
 from fnn.train.plan import Plan, on_device
 from fnn.train.precision import Precision
@@ -58,6 +61,9 @@ def fit(
     patience: int | None = None,
     progress: bool | Reporter = True,
     watch: Watch | None = None,
+    checkpoint: str | Path | None = None,
+    every: float = 30.0,
+    keep: int | None = 3,
     l2: Scalar = 0.0,
     l1: Scalar = 0.0,
     clip_norm: Scalar | None = None,
@@ -84,6 +90,10 @@ def fit(
         patience: stop after so many epochs without a lower validation loss; None never stops early.
         progress: True shows a bar where the output is a terminal; a `Reporter` is told instead.
         watch: a `Watch` looks at every layer's signals now and then, and holds what it saw.
+        checkpoint: a folder. The fit saves itself there, and goes on from there when it is called again, to end
+            with the bits of one that was never broken off. SIGTERM and Ctrl-C save too.
+        every: seconds between two checkpoints, at least; 0 saves as often as it can.
+        keep: how many of the newest stay; None keeps all.
         l2: weight of the sum of squared weights in the loss.
         l1: weight of the sum of their magnitudes.
         clip_norm: the gradient's largest global norm.
@@ -96,12 +106,15 @@ def fit(
         The last state, the best one, and the history.
 
     Raises:
-        ValueError: bad data, numbers out of range, or labels that the loss refuses: before anything compiles.
+        ValueError: bad data, numbers out of range, labels that the loss refuses, or a checkpoint of another fit:
+            before anything compiles.
         TypeError: an argument of the wrong kind.
+        CorruptCheckpoint: the newest checkpoint is not what was saved; the message says which one is.
         NonFiniteError: the loss, the gradient, the state or the validation loss became NaN or infinite. Its
             `result` holds the last finite state, its `batch` the batch of the step that failed, and its
             `event` says which operation of which layer made the first such number.
-        Interrupted: Ctrl-C, a `KeyboardInterrupt`; its `result` is what there was.
+        Interrupted: Ctrl-C, or SIGTERM where there is a checkpoint; a `KeyboardInterrupt`. Its `result` is what
+            there was.
 
     Example:
         >>> x = jnp.linspace(-1.0, 1.0, 64)[:, None]
@@ -132,50 +145,83 @@ def fit(
     carry = first_carry(state, epochs, reported, [] if measured is None else list(measured))
     advance = make_advance(step, net, measured, plan.suited(state), data, validation, patience)
     watch.begin(epochs * plan.steps, looking(step, net, loss, data, plan.suited(state)))
-    return _drive(advance, carry, step, data, validation, plan, epochs, reporter_for(progress), watch)
+    settings = {"epochs": epochs, "batch_size": batch_size, "patience": patience, "key": key_numbers(key)}
+    settings |= {} if checkpoint is None else {"data": fingerprint(data), "validation": fingerprint(validation)}
+    saver = saver_for(checkpoint, every, keep, settings)
+    run = _Run(step, data, validation, plan, epochs, reporter_for(progress), watch, saver)
+    return _drive(advance, resumed(saver, carry), run)
 
 
-def _drive(
-    advance: Callable[..., Carry],
-    carry: Carry,
-    step: Step,
-    data: Dataset,
-    validation: Dataset | None,
-    plan: Plan,
-    epochs: int,
-    reporter: Reporter,
-    watch: Watch,
-) -> FitResult:
-    total, done, chunk, before = epochs * plan.steps, 0, 1, carry
-    outcome = "interrupted"
-    reporter.start(epochs, plan.steps)
-    try:
-        begun = time.perf_counter()
-        # Nothing is donated: where a call fails, or is broken off, the state before it is still there.
-        program = jax.jit(advance).lower(carry, data, validation, jnp.int32(0)).compile()
-        reporter.compile_seconds = time.perf_counter() - begun
-        watch.look(carry.state)
-        while done < total and not _ended(carry):
-            begun, before, since = time.perf_counter(), carry, done
-            after = program(carry, data, validation, jnp.int32(watch.due(done, min(done + chunk, total))))
-            done = int(after.state.step)
-            carry = after
-            seconds = time.perf_counter() - begun
-            reporter.train_seconds += seconds
-            reporter.update(done, carry.latest(done // plan.steps))
-            if int(carry.broken) < 0:
-                watch.look(carry.state, ended=bool(carry.stopped))
-            chunk = _next_chunk(done - since, seconds)
-        outcome = "failed" if int(carry.broken) >= 0 else "stopped early" if bool(carry.stopped) else "done"
-    except KeyboardInterrupt as interrupt:
-        raise Interrupted(_reached(carry, plan)) from interrupt
-    finally:
-        reporter.finish(outcome)
+class _Run(NamedTuple):
+    """What stays the same through a fit, and who is told of it."""
+
+    step: Step
+    data: Dataset
+    validation: Dataset | None
+    plan: Plan
+    epochs: int
+    reporter: Reporter
+    watch: Watch
+    saver: Saver
+
+    @property
+    def total(self) -> int:
+        return self.epochs * self.plan.steps
+
+
+Program = Callable[[Carry, int], Carry]
+"""(carry, stop) to the carry at that step, or where training ended by itself."""
+
+
+def _drive(advance: Callable[..., Carry], carry: Carry, run: _Run) -> FitResult:
+    before, good, outcome = carry, carry, "interrupted"
+    run.reporter.start(run.epochs, run.plan.steps)
+    with stopped_by_signals(run.saver):
+        try:
+            program = _compiled(advance, carry, run)
+            run.watch.look(carry.state)
+            for after in _calls(program, carry, run):
+                before, carry = carry, after
+            failed = int(carry.broken) >= 0
+            good = last_finite(lambda stop: program(before, stop), before, carry) if failed else carry
+            run.saver.save(int(good.state.step), good)
+            outcome = "failed" if failed else "stopped early" if bool(carry.stopped) else "done"
+        except KeyboardInterrupt as interrupt:
+            good = before if int(carry.broken) >= 0 else carry
+            run.saver.save(int(good.state.step), good)
+            text = interrupted_at(run.saver, good, run.total)
+            raise Interrupted(_reached(good, run.plan), text) from interrupt
+        finally:
+            run.reporter.finish(outcome)
     if outcome != "failed":
-        return _reached(carry, plan)
-    good = last_finite(lambda stop: program(before, data, validation, jnp.int32(stop)), before, carry)
-    watch.look(good.state, ended=True)
-    raise failure(step, data, plan, good, carry, lambda reached: _reached(reached, plan))
+        return _reached(carry, run.plan)
+    run.watch.look(good.state, ended=True)
+    raise failure(run.step, run.data, run.plan, good, carry, lambda reached: _reached(reached, run.plan))
+
+
+def _compiled(advance: Callable[..., Carry], carry: Carry, run: _Run) -> Program:
+    begun = time.perf_counter()
+    # Nothing is donated: where a call fails, or is broken off, the state before it is still there.
+    program = jax.jit(advance).lower(carry, run.data, run.validation, jnp.int32(0)).compile()
+    run.reporter.compile_seconds = time.perf_counter() - begun
+    return lambda carry, stop: program(carry, run.data, run.validation, jnp.int32(stop))
+
+
+def _calls(program: Program, carry: Carry, run: _Run) -> Iterator[Carry]:
+    """The carry after each call of the program, as long as training goes on."""
+    done, chunk = int(carry.state.step), 1
+    while done < run.total and not _ended(carry):
+        begun, since = time.perf_counter(), done
+        carry = program(carry, run.watch.due(done, min(done + chunk, run.total)))
+        done = int(carry.state.step)
+        seconds = time.perf_counter() - begun
+        yield carry
+        run.reporter.train_seconds += seconds
+        run.reporter.update(done, carry.latest(done // run.plan.steps))
+        if int(carry.broken) < 0:
+            run.watch.look(carry.state, ended=bool(carry.stopped))
+            run.saver.offer(done, carry, copy=False)
+        chunk = _next_chunk(done - since, seconds)
 
 
 def _ended(carry: Carry) -> bool:

@@ -1,0 +1,95 @@
+"""Saving beside the training: one checkpoint after another from a thread, while the steps go on."""
+
+import threading
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from fnn.checkpoint.folder import latest, save
+from fnn.errors import check_count, check_scalar
+
+
+class Saver:
+    """Saves states now and then, from a thread of its own.
+
+    A save that fails, since the disk is full for instance, is a warning: training goes on, the checkpoints before
+    are as they were, and the next one is tried again.
+
+    Args:
+        directory: the folder of checkpoints.
+        every: seconds between two of them, at least; none is begun while one is being written.
+        keep: how many of the newest stay; None keeps all.
+        about: what to say of each, as `save` takes it.
+
+    Raises:
+        ValueError: `every` below 0, or `keep` below 1.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> with Saver(folder, every=0.0, keep=2) as saver:
+        ...     for step in range(3):
+        ...         saver.offer(step, {"w": jnp.ones(3)})
+        ...     saver.save(3, {"w": jnp.ones(3)})
+        >>> latest(folder)
+        3
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        every: float = 30.0,
+        keep: int | None = 3,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        check_scalar("every", every, 0)
+        if keep is not None:
+            check_count("keep", keep)
+        self.directory, self.every, self.keep, self.about = Path(directory), every, keep, about
+        self._thread: threading.Thread | None = None
+        self._begun = time.monotonic()
+
+    def offer(self, step: int, tree: Any, *, copy: bool = True) -> None:
+        """Saves a state from the thread, if it is time for one and the thread is free.
+
+        It is copied first, since the caller may donate it to the next step; one who does not needs no copy.
+        """
+        if time.monotonic() - self._begun < self.every or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._begun = time.monotonic()
+        tree = jax.tree.map(_copied, tree) if copy else tree
+        self._thread = threading.Thread(target=self._save, args=(step, tree), name="fnn.checkpoint", daemon=True)
+        self._thread.start()
+
+    def save(self, step: int, tree: Any) -> None:
+        """Saves a state now, unless it is saved already, after the one that is being written."""
+        self.wait()
+        if latest(self.directory) != step:
+            self._save(step, tree)
+
+    def wait(self) -> None:
+        """Waits until nothing is being written."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.wait()
+
+    def _save(self, step: int, tree: Any) -> None:
+        try:
+            save(self.directory, step, tree, keep=self.keep, about=self.about)
+        except OSError as error:
+            warnings.warn(f"no checkpoint of step {step}: {error}", RuntimeWarning, stacklevel=2)
+
+
+def _copied(leaf: Any) -> Any:
+    return leaf.copy() if isinstance(leaf, jax.Array | np.ndarray) else leaf
