@@ -39,15 +39,15 @@ nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 16px 0 0; }
 a { color: var(--accent); }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 16px; margin: 20px 0 0; }
 .cards div, figure, .table, pre, .note { background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
-.cards div { padding: 10px 16px; overflow-wrap: anywhere; }
-.cards b { display: block; font-size: 1.25rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-.cards small { font-size: 1rem; font-weight: 400; }
-.cards span, h2 small { color: var(--quiet); font-size: .85rem; font-weight: 400; }
+.cards div { padding: 10px 12px; overflow-wrap: anywhere; }
+.cards b { display: block; font-size: 1.2rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+.cards small { font-size: .85rem; font-weight: 400; }
+.cards span, h2 small { color: var(--quiet); font-size: .8rem; font-weight: 400; }
 /* Rows of pictures fill the page: as wide as each other, and as high. */
 .row { display: flex; gap: 16px; }
 .row + .row, .row + .table, .row + .note { margin-top: 16px; }
 figure { flex: 1 1 0; min-width: 0; margin: 0; padding: 12px; display: flex; flex-direction: column; }
-figure div { flex: 1; display: grid; align-items: center; justify-items: center; overflow-x: auto; background: #fff;
+figure div { flex: 1; display: grid; align-items: start; justify-items: center; overflow-x: auto; background: #fff;
   border-radius: 4px; }
 figure img { grid-area: 1 / 1; display: block; max-width: 100%; height: auto; }
 figcaption { margin: 8px 4px 0; font-size: .875rem; }
@@ -73,6 +73,7 @@ tr:last-child td { border-bottom: 0; }
 td { overflow-wrap: anywhere; }
 .numbers th, .numbers td { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 summary { cursor: pointer; color: var(--accent); margin-bottom: 12px; }
+@keyframes shadow { 80% { opacity: 1; } 100% { opacity: 0; } }
 @media (max-width: 900px) {
   .row, .beside, figure:only-child { flex-direction: column; }
   .beside { gap: 0; }
@@ -86,9 +87,12 @@ summary { cursor: pointer; color: var(--accent); margin-bottom: 12px; }
   figure .wide img { width: 560px; max-width: none; }
   figure .wide::after { content: ""; grid-area: 1 / 1; justify-self: end; position: sticky; right: 0; width: 20px;
     height: 100%; background: linear-gradient(to left, rgba(0, 0, 0, .4), transparent); }
+  /* Gone at the end, where the browser can tell. */
+  @supports (animation-timeline: scroll()) {
+    figure .wide::after { animation: shadow linear both; animation-timeline: scroll(inline); }
+  }
   figure .wide + figcaption::before { content: "Scroll to the right. "; }
   .cards { grid-template-columns: 1fr 1fr; gap: 12px; }
-  .cards div { padding: 10px 12px; }
   .cards b { font-size: 1.1rem; }
   .cards small { font-size: .8rem; }
   th, td { padding: 5px 10px; }
@@ -143,7 +147,9 @@ def picture_of_file(name: str, png: bytes, caption: str = "", *, dpi: int = 150)
     width = round(int.from_bytes(png[16:20], "big") / dpi * _INCH)
     data = base64.b64encode(png).decode()
     kind = " class=wide tabindex=0" if width > _WIDE else ""
-    image = f'<div{kind}><img width="{width}" alt="{words}" src="data:image/png;base64,{data}"></div>'
+    # A small one is drawn larger where there is room.
+    shown = width if kind else round(1.3 * width)
+    image = f'<div{kind}><img width="{shown}" alt="{words}" src="data:image/png;base64,{data}"></div>'
     return Picture(f"<figure>{image}<figcaption>{escape(caption) or words.capitalize()}</figcaption></figure>", width)
 
 

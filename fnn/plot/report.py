@@ -104,10 +104,8 @@ def _seeds(figure: Any) -> int:
 
 
 def _figures(figures: Mapping[str, Any]) -> dict[str, str]:
-    """In words; the name of a mean says of how many."""
-    several = {
-        name: f", mean of {_seeds(figure)} seeds" if _seeds(figure) > 1 else "" for name, figure in figures.items()
-    }
+    """In words; the name of a mean says of how many seeds."""
+    several = {name: f", {_seeds(figure)} seeds" if _seeds(figure) > 1 else "" for name, figure in figures.items()}
     return {f"{name}{several[name]}": text for name, text in worded(figures).items()}
 
 
@@ -138,8 +136,8 @@ def _of_layers(layers: Mapping[str, np.ndarray], dead: bool) -> Iterator[Picture
     caption = "The gradient of each layer through training. Where it darkens towards the input, it vanishes."
     yield picture("gradient flow", caption, gradient_flow(layers))
     caption = (
-        "How far a step moves each layer, as a share of its parameters. While the learning rate is kept, about 1e-3 "
-        "(dotted) is healthy; a learning rate that falls takes the curves down with it."
+        "How far a step moves each layer, as a share of its parameters: about 1e-3 (dotted) is healthy. A learning "
+        "rate that falls takes it down."
     )
     yield picture("update ratios", caption, update_ratios(layers))
     caption = "The signal that comes back, dL/dz, of each layer, those without parameters too."
@@ -167,7 +165,8 @@ def _of_examples(examples: Examples, wrong: int) -> Iterator[Picture]:
         # About as high as wide, as the matrix beside it.
         columns = math.ceil(math.sqrt(shown))
         how = {"shape": x.shape[1:], "labels": examples.labels, "count": shown, "columns": columns}
-        caption = f"{shown} of the {wrong:,} that are classified wrongly, the least probability of the truth first."
+        which = "What is" if shown == wrong else f"{shown} of the {wrong:,} that are"
+        caption = f"{which} classified wrongly, the least probability of the truth first."
         yield picture("wrong examples", caption, worst_examples(x, y, chances, **how))
 
 
