@@ -93,7 +93,7 @@ summary { cursor: pointer; color: var(--accent); margin-bottom: 12px; }
   }
   figure .wide + figcaption::before { content: "Scroll to the right. "; }
   .cards { grid-template-columns: 1fr 1fr; gap: 12px; }
-  .cards b { font-size: 1.1rem; }
+  .cards b { font-size: 1rem; }
   .cards small { font-size: .8rem; }
   th, td { padding: 5px 10px; }
   pre { font-size: .72rem; padding: 10px; }
