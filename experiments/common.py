@@ -1,7 +1,9 @@
 """What the experiments share: their options, the network and optimizer these ask for, tables and files."""
 
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -244,6 +246,24 @@ def save_pictures(folder: Path, **figures: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=150)
+
+
+def chosen(options: Any) -> dict[str, Any]:
+    """The options that make a run what it is, for its record; not where its files go."""
+    return {name: value for name, value in asdict(options).items() if name not in ("out", "progress")}
+
+
+def python() -> str:
+    """How to call the interpreter that runs this, from the folder where it runs."""
+    here, found = Path(sys.executable), shutil.which("python")
+    if found and Path(found) == here:
+        return "python"
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)
+
+
+def tell_report(folder: Path) -> None:
+    """Says how the record becomes a page, in one line to copy."""
+    console.print(f"As one page: {python()} -m fnn report {folder}", soft_wrap=True, highlight=False)
 
 
 def save_params(folder: Path, state: TrainState) -> None:

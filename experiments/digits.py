@@ -6,7 +6,6 @@ written under runs/digits/, from which `python -m fnn report runs/digits` makes 
 """
 
 import time
-from dataclasses import asdict
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ from experiments.common import (
     Options,
     chances,
     check,
+    chosen,
     command,
     console,
     figures,
@@ -30,6 +30,7 @@ from experiments.common import (
     save_params,
     settled,
     show_runs,
+    tell_report,
     watcher,
 )
 from fnn.data import Splits
@@ -68,14 +69,17 @@ def main(options: Options) -> None:
     one = figures(options, found, reporter.compile_seconds, reporter.train_seconds, examples)
     many = figures(options, by_seed, compiling, training, examples * options.seeds)
     show_runs(TITLE, {f"seed {options.seed}": one, f"{options.seeds} seeds, one program": many})
+    together = f", {options.seeds} seeds" if options.seeds > 1 else ""
+    times = {f"{name}{together}": many[name] for name in ("time to compile", "time to train")}
     layers = watch.history if watch else {}
     images = splits.test.x.reshape(-1, 8, 8)
     seen = fnn.record.Examples(images, splits.test.y, chances(net, result.state, splits.test))
     fnn.record.save(
         folder,
         title=TITLE,
-        figures=by_seed,
-        settings=asdict(options),
+        figures=by_seed | times,
+        settings=chosen(options),
+        network=fnn.inspect.summary(net, splits.train.x[:1]),
         history=result.history,
         layers=layers,
         examples=seen,
@@ -83,8 +87,8 @@ def main(options: Options) -> None:
     pictures(folder, result.state, result.history, seen)
     layer_pictures(folder, layers)
     save_params(folder, result.state)
-    console.print(f"Pictures, parameters and the record of the run are in {folder}/")
-    console.print(f"As one page: python -m fnn report {folder}")
+    console.print(f"Pictures, parameters and the record of the run are in {folder}/", soft_wrap=True)
+    tell_report(folder)
 
 
 if __name__ == "__main__":

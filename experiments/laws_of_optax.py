@@ -162,4 +162,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    command(main, Options)
+    command(main, Options, prog="python -m experiments.laws_of_optax", description=__doc__)

@@ -5,7 +5,7 @@ best, and two pictures of what matters, are written under runs/sweep_digits/.
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 import fnn
-from experiments.common import LOSS, METRICS, command, console, save_pictures
+from experiments.common import LOSS, METRICS, chosen, command, console, save_pictures, tell_report
 from fnn.data import Dataset, Splits
 from fnn.population import Results
 from fnn.typing import Array, Key
@@ -94,7 +94,8 @@ def main(options: Options) -> None:
     fnn.errors.check_count("seed", options.seed, minimum=0)
     keys = jax.random.split(jax.random.key(options.seed), options.seeds)
     hparams, begun = hyperparameters(options), time.perf_counter()
-    results = fnn.sweep(Digits(options).train, hparams, keys, mode=options.mode, progress=options.progress)
+    digits = Digits(options)
+    results = fnn.sweep(digits.train, hparams, keys, mode=options.mode, progress=options.progress)
     seconds = time.perf_counter() - begun
     networks, best = options.combinations * options.seeds, results.best()
     table = results.table(rows=10)
@@ -106,10 +107,11 @@ def main(options: Options) -> None:
     save_pictures(folder, **pictures(results))
     found = {"networks": networks, "time": f"{seconds:.1f} s", "best test accuracy": best.values["test_accuracy"]}
     title = f"{options.combinations:,} combinations on the 8x8 digits, {options.seeds} seeds each"
-    fnn.record.save(folder, title=title, figures=found, settings=asdict(options), sweep=results)
+    net = fnn.inspect.summary(digits.network(best.hparams), digits.test.x[:1])
+    fnn.record.save(folder, title=title, figures=found, settings=chosen(options), network=net, sweep=results)
     (folder / "table.txt").write_text(results.table(rows=None) + "\n", encoding="utf-8")
-    console.print(f"Table, pictures and the record of the run are in {folder}")
-    console.print(f"As one page: python -m fnn report {folder}")
+    console.print(f"Table, pictures and the record of the run are in {folder}/", soft_wrap=True)
+    tell_report(folder)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Experiment(NamedTuple):
     @property
     def train_first(self) -> str:
         """What to do where there is no trained network."""
-        return f"Train first: python -m experiments.{self.name} --data FOLDER."
+        return f"Train first: {common.python()} -m experiments.{self.name} --data FOLDER."
 
 
 class Task(NamedTuple):
@@ -136,7 +136,7 @@ def main(experiment: Experiment, options: ImageOptions) -> None:
 def train(experiment: Experiment, options: ImageOptions) -> None:
     """Trains a network from each seed, prints a column for each and their mean, writes all of the first under runs/."""
     if options.data is None:
-        remedy = f"Such as: python -m experiments.{experiment.name} --data FOLDER."
+        remedy = f"Such as: {common.python()} -m experiments.{experiment.name} --data FOLDER."
         raise ValueError(fnn.errors.message("data", "nothing", "where the data is", remedy))
     common.check(options, network)
     augmentation(options, 2)
@@ -216,9 +216,14 @@ def _tell(task: Task, runs: Mapping[str, Mapping[str, str]], found: Sequence[Map
     source = options.data.name if options.data else ""
     title = f"{source}, {height}x{width}, {options.model}"
     common.show_runs(title, {**runs, **several})
-    fnn.record.save(task.folder, title=title, figures=by_seed, settings=asdict(options))
-    console.print(f"Pictures, model.npz and the record of the run (seed {options.seed}) are in {task.folder}/")
-    console.print(f"As one page: python -m fnn report {task.folder}")
+    first = runs[f"seed {options.seed}"]
+    times = {f"{name}, seed {options.seed}": first[name] for name in ("time to compile", "time to train")}
+    net = fnn.inspect.summary(task.net, task.splits.train.x[:1])
+    settings = common.chosen(options)
+    fnn.record.save(task.folder, title=title, figures=by_seed | times, settings=settings, network=net)
+    where = f"Pictures, model.npz and the record of the run (seed {options.seed}) are in {task.folder}/"
+    console.print(where, soft_wrap=True)
+    common.tell_report(task.folder)
 
 
 def _spoilt(state: TrainState) -> bool:

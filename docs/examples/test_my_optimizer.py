@@ -1,6 +1,6 @@
 """Tests of one's own optimizer: copy this file, and put your factory in place of `my_momentum`.
 
-It needs fnn[laws] and pytest, and runs with `pytest test_my_optimizer.py`.
+It needs fnn with its extra `laws`, and pytest, and runs with `pytest test_my_optimizer.py`.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,7 @@
-"""All lessons, or some: `python -m experiments.lecture`, `python -m experiments.lecture vanishing`."""
+"""The lecture, slide by slide: all lessons, or those that are named, such as `python -m experiments.lecture vanishing`.
+
+Each prints what it found; its pictures, and a page with all of them, are written under runs/lecture/.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,4 +44,4 @@ def main(options: LectureOptions) -> None:
 
 
 if __name__ == "__main__":
-    command(main, LectureOptions)
+    command(main, LectureOptions, prog="python -m experiments.lecture", description=__doc__)

@@ -51,7 +51,7 @@ def learning_curves(history: Mapping[str, ArrayLike]) -> Any:
 
 
 def _curve(axes: Any, name: str, columns: Mapping[str, np.ndarray]) -> None:
-    from matplotlib.ticker import LogLocator, MaxNLocator
+    from matplotlib.ticker import LogLocator
 
     epochs = np.arange(1, len(columns[name]) + 1)
     pair = [(columns[name], "training", BLUE)]
@@ -68,5 +68,12 @@ def _curve(axes: Any, name: str, columns: Mapping[str, np.ndarray]) -> None:
     if "val_loss" in columns and np.isfinite(columns["val_loss"]).any():
         best = int(np.nanargmin(columns["val_loss"])) + 1
         axes.axvline(best, color=GREY, linestyle=":", linewidth=1.2, label=f"least validation loss: epoch {best}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xticks(_ticks(len(epochs)))
     axes.set(xlabel="epoch", ylabel=_TITLES.get(name, name.replace("_", " ")))
+
+
+def _ticks(last: int) -> list[int]:
+    """The first epoch, the last, and round numbers between them, seven at most."""
+    step = next(10**power * digit for power in range(18) for digit in (1, 2, 5) if 6 * 10**power * digit >= last)
+    # One too near the last would run into it.
+    return sorted({1, last, *range(step, last - step // 2, step)})

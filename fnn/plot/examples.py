@@ -31,6 +31,7 @@ def worst_examples(
     shape: tuple[int, ...],
     labels: Sequence[str] | None = None,
     count: int = 24,
+    columns: int | None = None,
 ) -> Any:
     """The images that are classified most wrongly: the least probability of the true class first.
 
@@ -41,6 +42,7 @@ def worst_examples(
         shape: (height, width) or (height, width, channels) of an image.
         labels: the classes' names; their numbers by default.
         count: how many at most.
+        columns: how many beside each other; by default as many as 10 inches hold.
 
     Raises:
         ValueError: shapes that do not fit, labels out of range, or what is no probability.
@@ -53,11 +55,14 @@ def worst_examples(
         [['true 1 (20 %)', 'predicted 0 (80 %)']]
     """
     check_count("count", count)
+    if columns is not None:
+        check_count("columns", columns)
     images, chances, truth, predicted, names = _classified(x, y, probabilities, shape, labels)
     own = chances[np.arange(len(truth)), truth]
     worst = [i for i in np.argsort(own, kind="stable") if predicted[i] != truth[i]][:count]
     width = max(1.55, 0.065 * (len("predicted  (100 %)") + max(map(len, names))))
-    figure = figure_of(max(len(worst), 1), width=width, height=2.0, most=int(_MOST / width), lines=False)
+    most = columns or int(_MOST / width)
+    figure = figure_of(max(len(worst), 1), width=width, height=2.0, most=most, lines=False)
     if not worst:
         _nothing(figure.axes[0], "No example is\nclassified wrongly.")
     for axes, i in zip(figure.axes, worst, strict=False):

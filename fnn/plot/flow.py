@@ -1,6 +1,7 @@
 """What becomes of each layer's signals through training."""
 
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ _WORDS = {
 }
 # Beyond so many layers a legend is no help: their colour goes from the first to the last.
 _MOST_NAMED = 7
-_LEGEND = 54  # characters beside each other
+_LEGEND, _TITLE = 54, 44  # characters beside each other
 
 
 @styled
@@ -77,6 +78,7 @@ def gradient_flow(history: Mapping[str, ArrayLike], quantity: str = "gradient_no
     axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
     axes.tick_params(axis="y", length=0)
     axes.set(xlabel=where, ylabel="layer, from input to output")
+    _title(figure, f"{_WORDS[quantity]}, by layer")
     return figure
 
 
@@ -84,8 +86,9 @@ def gradient_flow(history: Mapping[str, ArrayLike], quantity: str = "gradient_no
 def update_ratios(history: Mapping[str, ArrayLike]) -> Any:
     """How far a step moves each layer, in units of its parameters: one line a layer, on a logarithmic scale.
 
-    The dotted line is 1e-3, about where training goes well. Far above it a layer is thrown about, far below
-    it stands still; layers far apart ask for other first weights, or for an optimizer that scales each.
+    The dotted line is 1e-3, about where training goes well while the learning rate is kept; one that falls
+    takes the lines down with it. Far above it a layer is thrown about, far below it stands still; layers far
+    apart ask for other first weights, or for an optimizer that scales each.
 
     Args:
         history: as `gradient_flow` takes it.
@@ -115,10 +118,16 @@ def update_ratios(history: Mapping[str, ArrayLike]) -> Any:
         named = not several or layer in (next(iter(rows)), list(rows)[-1])
         axes.plot(steps, seen, label=layer if named else None, marker="o" if len(steps) == 1 else None, **colour)
     axes.axhline(1e-3, color=GREY, linestyle=":", linewidth=1.2)
-    axes.annotate("1e-3", (1, 1e-3), xycoords=("axes fraction", "data"), va="bottom", ha="right", color=GREY)
+    # Beside the axes, where no curve runs.
+    axes.annotate("1e-3", (1.01, 1e-3), xycoords=("axes fraction", "data"), va="center", color=GREY)
     columns = min(max(_LEGEND // (5 + max(map(len, rows))), 1), 4)
-    figure.legend(loc="outside upper center", ncols=columns, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=columns, fontsize=9)
+    _title(figure, "how far a step moves each layer")
     return figure
+
+
+def _title(figure: Any, words: str) -> None:
+    figure.suptitle(textwrap.fill(words[0].upper() + words[1:], _TITLE), fontsize=11)
 
 
 def _rows(history: Mapping[str, ArrayLike], quantity: str) -> tuple[str, np.ndarray, dict[str, np.ndarray]]:

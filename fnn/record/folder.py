@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fnn.errors import message
+from fnn.inspect import Summary
 from fnn.population import Results
 from fnn.record.files import (
     BROKEN,
@@ -34,12 +35,13 @@ def save(
     title: str | None = None,
     figures: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    network: Summary | str | None = None,
     history: Mapping[str, ArrayLike] | None = None,
     layers: Mapping[str, ArrayLike] | None = None,
     examples: Examples | None = None,
     sweep: Results | None = None,
 ) -> None:
-    """Writes what is given of a run: summary.json, history.csv, layers.csv, examples.npz, sweep.npz.
+    """Writes what is given of a run: summary.json, network.txt, history.csv, layers.csv, and so on.
 
     What is not given stays as it is, so that a run can write one part after another; an empty history removes
     that of an earlier run. Title, figures and settings are one file, with the versions and the time. An older
@@ -50,6 +52,7 @@ def save(
         title: what the run is about; None is the folder's name.
         figures: what came out, by name: a number, or one for each seed.
         settings: what was chosen, by name.
+        network: its layers, `fnn.inspect.summary(net, x)` or a text of your own.
         history: arrays with one entry an epoch, as `fnn.fit` returns them.
         layers: arrays with one entry a look, `fnn.train.Watch().history`.
         examples: what the network says of some examples.
@@ -72,6 +75,8 @@ def save(
         words = {"title": title or folder.resolve().name, "written": time.strftime("%Y-%m-%d %H:%M")}
         words |= {"figures": figures or {}, "settings": settings or {}, "versions": versions()}
         parts["summary.json"] = words_to_json(words)
+    if network is not None:
+        parts["network.txt"] = f"{network}\n".encode()
     for name, counted, columns in (("history.csv", "epoch", history), ("layers.csv", "look", layers)):
         if columns:
             parts[name] = columns_to_csv(counted, columns)
@@ -117,6 +122,7 @@ def load(folder: str | Path) -> Record:
         written=str(words.get("written", "")),
         figures=words.get("figures", {}),
         settings=words.get("settings", {}),
+        network=found.get("network.txt", ""),
         versions=words.get("versions", {}),
         history=found.get("history.csv", {}),
         layers=found.get("layers.csv", {}),
@@ -138,6 +144,10 @@ def _sweep(content: bytes) -> Results:
     return Results(_under("hparams", arrays), keys, _under("values", arrays), jnp.asarray(arrays["done"]))
 
 
+def _text(content: bytes) -> str:
+    return content.decode("utf-8").rstrip("\n")
+
+
 def _under(part: str, arrays: Mapping[str, np.ndarray]) -> Any:
     """A tree's leaves by their paths; the leaf itself where it is the whole tree."""
     if part in arrays:
@@ -147,6 +157,7 @@ def _under(part: str, arrays: Mapping[str, np.ndarray]) -> Any:
 
 _READERS: dict[str, Callable[[bytes], Any]] = {
     "summary.json": words_of_json,
+    "network.txt": _text,
     "history.csv": partial(columns_of_csv, "epoch"),
     "layers.csv": partial(columns_of_csv, "look"),
     "examples.npz": _examples,

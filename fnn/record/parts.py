@@ -32,6 +32,7 @@ class Record(NamedTuple):
         written: when it was saved.
         figures: what came out, by name, such as "test accuracy": a number, or one for each seed.
         settings: what was chosen, by name.
+        network: its layers, as text.
         versions: of the packages, and the device.
         history: arrays with one entry an epoch, as `fnn.fit` returns them.
         layers: arrays with one entry a look, as `fnn.train.Watch` holds them.
@@ -44,6 +45,7 @@ class Record(NamedTuple):
     written: str
     figures: dict[str, Any]
     settings: dict[str, Any]
+    network: str
     versions: dict[str, str]
     history: dict[str, np.ndarray]
     layers: dict[str, np.ndarray]

@@ -33,5 +33,5 @@ def test_there_are_ten_names() -> None:
 
 
 def test_untrained(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"Train first: python -m experiments\.fashion --data FOLDER"):
+    with pytest.raises(FileNotFoundError, match=r"Train first: \S+ -m experiments\.fashion --data FOLDER"):
         vision.main(EXPERIMENT, ImageOptions(out=tmp_path, predict=(tmp_path / "a.png",)))

@@ -105,7 +105,7 @@ def test_the_file_is_the_network(trained: tuple[ImageOptions, str], data: Path) 
 
 def test_without_training_the_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(
-        FileNotFoundError, match=r"model\.npz: got no such file, expected a saved model\. Train first: py"
+        FileNotFoundError, match=r"model\.npz: got no such file, expected a saved model\. Train first: \S+ -m"
     ):
         vision.main(EXPERIMENT, ImageOptions(out=tmp_path, predict=(tmp_path / "a.png",)))
 

@@ -46,7 +46,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
 
 
 def test_without_training_there_is_no_file(tmp_path: Path) -> None:
-    match = r"model\.npz: got no such file, expected a saved model\. Train first: python -m experiments\.mnist --data"
+    match = r"model\.npz: got no such file, expected a saved model\. Train first: \S+ -m experiments\.mnist --data"
     with pytest.raises(FileNotFoundError, match=match):
         vision.main(EXPERIMENT, ImageOptions(out=tmp_path, predict=(tmp_path / "a.png",)))
 

@@ -232,7 +232,7 @@ def test_help_shows_every_option_and_the_model_its_own_defaults() -> None:
 WRONG: dict[str, tuple[list[str], str]] = {
     "no data": (
         [],
-        "error: data: got nothing, expected where the data is. Such as: python -m experiments.mnist --data",
+        "error: data: got nothing, expected where the data is. Such as: ",
     ),
     "no folder": (["--data", "nowhere"], "error: path: got nowhere, expected the folder of the four IDX files."),
     "untrained": (["--predict", "a.png"], "error: "),

@@ -64,6 +64,23 @@ def test_epochs_are_whole_numbers_and_logarithms_read_as_numbers() -> None:
     assert not [label for label in labels if "10^" in label]
 
 
+@pytest.mark.parametrize(
+    ("last", "ticks"),
+    [
+        (1, [1]),
+        (2, [1, 2]),
+        (12, [1, 2, 4, 6, 8, 10, 12]),
+        (13, [1, 5, 10, 13]),
+        (44, [1, 10, 20, 30, 44]),
+        (50, [1, 10, 20, 30, 40, 50]),
+        (1000, [1, 200, 400, 600, 800, 1000]),
+    ],
+)
+def test_the_axis_shows_the_first_epoch_and_the_last(last: int, ticks: list[int]) -> None:
+    [axes] = drawn(plot.learning_curves({"loss": np.ones(last)})).axes
+    assert list(axes.get_xticks()) == ticks
+
+
 def test_arrays_of_jax_are_drawn() -> None:
     [axes] = plot.learning_curves({"loss": jnp.array([2.0, 1.0])}).axes
     np.testing.assert_array_equal(axes.get_lines()[0].get_ydata(), [2.0, 1.0])

@@ -169,6 +169,7 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "two channels": (_worst(shape=(2, 5, 2)), ValueError, r"shape: got \(2, 5, 2\), expected \(height, width\) or"),
     "one axis": (_worst(shape=(20,)), ValueError, r"shape: got \(20,\), expected \(height, width\) or"),
     "no images": (_worst(x=IMAGES[:0]), ValueError, r"x: got shape \(0, 20\), expected images"),
+    "columns": (_worst(columns=0), ValueError, r"columns: got 0, expected an integer >= 1"),
     "count": (_worst(count=0), ValueError, r"count: got 0, expected an integer >= 1"),
     "one for two halves": (_sheet(count=1), ValueError, r"count: got 1, expected an integer >= 2"),
     "a sheet of others": (_sheet(y=TRUTH[:4]), ValueError, r"y: got shape \(4,\), expected shape \(30,\)"),

@@ -113,6 +113,18 @@ def test_ratios_are_lines_with_a_mark_at_a_thousandth() -> None:
     np.testing.assert_array_equal(lines[0].get_xdata(), STEPS)
 
 
+def test_each_has_a_title_of_its_own() -> None:
+    assert "Norm of the gradient, by layer" in said(drawn(plot.gradient_flow(history())))
+    assert "How far a step moves each layer" in said(drawn(plot.update_ratios(history())))
+    figure = drawn(plot.update_ratios(history()))
+    texts = dict(boxes(figure))
+    mark, title, legend = (texts[word] for word in ("1e-3", "How far a step moves each layer", "dense_0"))
+    assert not title.overlaps(legend)
+    # The mark stands beside the axes, where no curve runs.
+    [axes] = figure.axes
+    assert mark.x0 >= axes.get_window_extent().x1
+
+
 def test_of_many_layers_the_first_and_the_last_are_named() -> None:
     figure = drawn(plot.update_ratios(history(20)))
     words = said(figure)

@@ -13,6 +13,7 @@ import pytest
 
 import fnn
 from fnn.__main__ import main
+from fnn.plot.page import Picture, gallery
 from fnn.population import Results
 from fnn.record import Examples, load, save
 from tests.plot.drawing import CHANCES, HISTORY, RNG, TRUTH
@@ -28,7 +29,7 @@ Output = pytest.CaptureFixture[str]
 class Seen(html.parser.HTMLParser):
     """Headings, links and images of a page; every tag is closed."""
 
-    EMPTY = frozenset({"meta", "link", "img", "br"})
+    EMPTY = frozenset({"meta", "link", "img"})
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -70,20 +71,68 @@ def test_all_parts(tmp_path: Path) -> None:
         tmp_path,
         title="A run",
         figures={"test accuracy": [0.5, 0.7]},
-        settings={"hidden": (64, 10), "nesterov": True},
+        settings={"hidden": (64, 10), "nesterov": True, "warmup": None, "mirror": False, "seed": 3},
+        network=fnn.inspect.summary(fnn.nn.mlp([3, 1]), jnp.ones((1, 4))),
         history=HISTORY,
         layers=LAYERS,
         examples=Examples(IMAGES, TRUTH, CHANCES, ["ape", "bee", "cow"]),
         sweep=sweep("rate", "width"),
     )
-    sections = ["learning", "layers-through-training", "predictions", "sweep", "settings", "versions", "every-epoch"]
+    sections = ["learning", "layers-through-training", "predictions", "sweep", "network", "settings", "versions"]
+    sections += ["every-epoch"]
     assert seen.ids == sections
     assert seen.links == [f"#{section}" for section in sections]
     # Three curves, four of layers, two of predictions, one map and all combinations.
     assert len(seen.images) == 11
     assert all(image["alt"] for image in seen.images)
-    for words in ("<h1>A run</h1>", "60.00% ± 14.14%", "64, 10", "<td>yes</td>", jax.__version__, "<td>0.02</td>"):
+    told = ("<h1>A run</h1>", "64, 10", "<td>yes</td>", jax.__version__, "<td>0.02</td>", "dense_1  (1,) ")
+    for words in told:
         assert words in page
+    # What nobody has chosen is no setting.
+    assert "warmup" not in page
+    assert "mirror" not in page
+
+
+def test_a_card_says_of_how_many_seeds_and_the_pictures_of_which(tmp_path: Path) -> None:
+    several = {"test accuracy": [0.5, 0.7], "time": "3 s", "test loss": 0.5}
+    page, _ = page_of(tmp_path, figures=several, settings={"seed": 3}, history=HISTORY, sweep=sweep("rate"))
+    assert "<b>60.00% <small>±\xa014.14%</small></b><span>test accuracy, 2 seeds</span>" in page
+    assert "<b>0.5000</b><span>test loss</span>" in page
+    assert "<b>3 s</b><span>time</span>" in page
+    assert "<h2>Learning <small>seed 3</small></h2>" in page
+    assert page.count("<small>seed 3</small>") == 1
+    alone, _ = page_of(tmp_path, figures={"test accuracy": [0.5]}, settings={"seed": 3})
+    assert "<small>" not in alone
+    assert "seeds" not in alone
+
+
+def test_where_no_unit_died_a_sentence_says_so(tmp_path: Path) -> None:
+    alive = {name: np.zeros(3) if name.endswith("/dead") else values for name, values in LAYERS.items()}
+    page, seen = page_of(tmp_path, layers=alive)
+    assert [image["alt"] for image in seen.images] == ["gradient flow", "update ratios", "delta"]
+    assert "No unit was dead" in page
+    assert "No unit was dead" not in page_of(tmp_path, layers=LAYERS)[0]
+
+
+def test_where_nothing_is_wrong_a_sentence_says_so(tmp_path: Path) -> None:
+    page, seen = page_of(tmp_path, examples=Examples(IMAGES, TRUTH, np.eye(3)[TRUTH]))
+    assert [image["alt"] for image in seen.images] == ["confusion matrix"]
+    assert "All 30 examples are classified rightly" in page
+
+
+@pytest.mark.parametrize(
+    ("widths", "rows"),
+    [([300] * 3, [3]), ([300] * 4, [2, 2]), ([300] * 5, [3, 2]), ([300, 600, 600], [2, 1]), ([600], [1]), ([], [])],
+)
+def test_rows_of_pictures_are_full(widths: list[int], rows: list[int]) -> None:
+    html = gallery(Picture("<figure></figure>", width) for width in widths)
+    assert [row.count("<figure>") for row in html.split('<div class="row">')[1:]] == rows
+
+
+def test_every_epoch_is_there_but_folded(tmp_path: Path) -> None:
+    page, _ = page_of(tmp_path, history={"loss": np.linspace(2, 1, 300)})
+    assert "<details><summary>300 epochs</summary>" in page
+    assert page.count("<tr>") == 301 + len(fnn.record.versions()) * page.count('id="versions"')
 
 
 def test_nothing_comes_from_elsewhere(tmp_path: Path) -> None:
@@ -147,7 +196,7 @@ def test_the_folder_s_own_pictures_but_for_those_drawn_anew(tmp_path: Path) -> N
         (tmp_path / f"{name}.png").write_bytes(png)
     page, seen = page_of(tmp_path, sweep=sweep("rate", "width"))
     assert [image["alt"] for image in seen.images] == ["rate and width", "all combinations", "filters"]
-    assert page.count('style="width:198px"') == 1  # 300 pixels at 150 an inch, and the frame
+    assert page.count('<img width="224"') == 1  # 300 pixels at 150 an inch of 86, and a third more
 
 
 def test_of_many_hyperparameters_the_first_pairs(tmp_path: Path) -> None:

@@ -81,6 +81,17 @@ def test_a_part_alone_and_the_others_stay(tmp_path: Path) -> None:
     assert not found.figures
 
 
+def test_a_network_as_a_table_or_as_a_text(tmp_path: Path) -> None:
+    table = fnn.inspect.summary(fnn.nn.dense(3), jnp.ones((1, 2)))
+    save(tmp_path, network=table)
+    assert load(tmp_path).network == str(table)
+    save(tmp_path, title="a run", network="two layers, ü\n")
+    assert load(tmp_path).network == "two layers, ü"
+    (tmp_path / "network.txt").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"network\.txt: got a broken file"):
+        load(tmp_path)
+
+
 def test_an_empty_history_removes_the_one_before(tmp_path: Path) -> None:
     save(tmp_path, history=HISTORY, layers=LAYERS)
     save(tmp_path, layers={})
@@ -140,6 +151,6 @@ def test_a_file_that_says_something_else(tmp_path: Path) -> None:
 def test_nothing_there(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(
-            FileNotFoundError, match=r"holds no run, expected a folder with summary\.json, history\.csv"
+            FileNotFoundError, match=r"holds no run, expected a folder with summary\.json, network\.txt, history"
         ):
             load(folder)
