@@ -1,5 +1,6 @@
 """A jaxlib that is known to compute wrong numbers: one warning, at the first run, and never at import."""
 
+import os
 import subprocess
 import sys
 import warnings
@@ -84,3 +85,26 @@ def test_a_good_release_starts_no_backend() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
+
+
+@pytest.mark.usefixtures("bad")
+def test_with_the_flag_that_mends_it_there_is_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", jaxlibs.MENDS)
+    _run()
+
+
+@pytest.mark.skipif(jaxlibs.installed() not in jaxlibs.KNOWN, reason="nothing bad is known of this jaxlib")
+def test_the_flag_mends_what_this_release_does_wrong() -> None:
+    """In a process of its own: a program that 0.10.1 and 0.10.2 compute wrongly without it."""
+    program = """
+import jax, jax.numpy as jnp, numpy as np
+rows = jnp.stack([jnp.arange(40000.0), jnp.zeros(40000), jnp.zeros(40000)], axis=1)
+got = jax.jit(jax.vmap(lambda row: jnp.sum(jnp.eye(3) @ row)))(rows)
+print(int((np.asarray(got) != np.arange(40000)).sum()))
+"""
+    wrong = []
+    for flags in ("", jaxlibs.MENDS):
+        command, environment = [sys.executable, "-c", program], os.environ | {"XLA_FLAGS": flags}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        wrong.append(int(done.stdout))
+    assert wrong == [40000 - 32768, 0]

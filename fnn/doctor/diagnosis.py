@@ -75,7 +75,7 @@ class Diagnosis:
 
     def _remedy(self) -> str:
         if self.facts.fault:
-            return f"install {jaxlibs.REMEDY}"
+            return f"start with XLA_FLAGS={jaxlibs.MENDS} or install {jaxlibs.REMEDY}"
         flags = "try without XLA_FLAGS, or " if self.facts.settings["XLA_FLAGS"] != "none" else ""
         return f"{flags}install another jaxlib, such as {jaxlibs.REMEDY}"
 

@@ -93,7 +93,18 @@ def test_a_known_release_is_told(monkeypatch: Patch) -> None:
         "WRONG NUMBERS: known of jaxlib 0.10.2 on the cpu, though no check met them here;"
     )
     assert "jax issue 39103" in " ".join(str(diagnosis).split())
-    assert examine([four_ones]).verdict.endswith("backend; install jaxlib 0.11 or later (it needs Python 3.12).")
+    assert examine([four_ones]).verdict.endswith(
+        "backend; start with XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type= or install jaxlib 0.11 or later "
+        "(it needs Python 3.12)."
+    )
+
+
+def test_the_flag_that_mends_it(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(jaxlibs, "installed", lambda: "0.10.2")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type= --other=1")
+    assert examine([three_ones]).healthy
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=1")
+    assert not examine([three_ones]).healthy
 
 
 def test_a_release_that_is_bad_elsewhere_is_healthy_and_told(monkeypatch: Patch) -> None:
