@@ -196,9 +196,9 @@ def test_wrong_calls(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="tree: got two leaves of one path"):
         save(tmp_path, 0, {"a": {"b": jnp.ones(1)}, "a/b": jnp.ones(1)})
     for odd in (2**70, np.array(["a"]), np.array([None])):
-        with pytest.raises(TypeError, match="tree leaf 'odd': got dtype .+, expected numbers"):
+        with pytest.raises(TypeError, match=r"tree leaf 'odd': got dtype .+, expected numbers"):
             save(tmp_path, 0, {"odd": odd})
-    with pytest.raises(TypeError, match="about: got what JSON does not know .a type., expected names"):
+    with pytest.raises(TypeError, match=r"about: got what JSON does not know .a type., expected names"):
         save(tmp_path, 0, {}, about={"dtype": float})
     assert not list(tmp_path.iterdir())
     with pytest.raises(FileNotFoundError, match="which holds no checkpoint, expected one that does"):
