@@ -1,9 +1,10 @@
 """A folder of checkpoints, one for each step: save, restore, the latest one."""
 
+import json
 import os
 import shutil
 import socket
-import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from fnn.checkpoint.leaves import arrays_of, check_alike, described, is_key, key_kinds, put_back
+from fnn.checkpoint.leaves import arrays_of, check_alike, check_held, described, is_key, key_kinds, put_back
 from fnn.checkpoint.seal import Wrong, check_files, corrupt, opened, seal, to_disk
 from fnn.errors import check_count, message
 from fnn.tree import named_leaves
 
 _ARRAYS, _PARTIAL, _DIGITS = "arrays", ".partial-", 10
+# What threads of this process are writing. A process started anew may have the number of the one that was killed.
+_writing: set[str] = set()
 
 
 def save(
@@ -33,11 +36,11 @@ def save(
         step: the step that it is of, an integer >= 0.
         tree: arrays of any dtype and size, typed keys, Python numbers; such as a `TrainState`.
         keep: how many of the newest checkpoints stay, this one among them; None keeps all.
-        about: what else to say, as JSON: settings, for instance. `about` reads it.
+        about: what else to say, as JSON, NumPy's numbers too: settings, for instance. `about` reads it.
 
     Raises:
         ValueError: this step is saved already, or two leaves have one path.
-        TypeError: a leaf that is no array and no number.
+        TypeError: a leaf that is no array of numbers and no number, or `about` is no JSON.
         OSError: the folder cannot be written to; the message says what is still there.
 
     Example:
@@ -55,18 +58,20 @@ def save(
     check_count("step", step, minimum=0)
     if keep is not None:
         check_count("keep", keep)
+    step, said = int(step), _as_json(about or {})
     directory, leaves = Path(directory).absolute(), described(tree)
     target = _of(directory, step)
     if target.exists():
         remedy = "Save another step, or into another folder; delete this one if it is of no use."
         raise ValueError(message("step", f"{step}, which is saved in {directory}", "a step that is not", remedy))
-    partial = None
+    partial = _beside(directory)
+    _writing.add(partial.name)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _clear(directory)
-        partial = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{socket.gethostname()}-{os.getpid()}-", dir=directory))
+        partial.mkdir()
         _write(partial / _ARRAYS, arrays_of(tree))
-        seal(partial, step, {"leaves": leaves, "keys": key_kinds(tree), "about": dict(about or {})})
+        seal(partial, step, {"leaves": leaves, "keys": key_kinds(tree), "about": said})
         partial.rename(target)
         to_disk(directory)
     except Exception as error:
@@ -74,10 +79,10 @@ def save(
         there = "No checkpoint is there yet." if last is None else f"That of step {last} is there as it was."
         raise OSError(message("directory", f"{directory}: {error}", "a folder to write to", there)) from error
     finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-    for old in steps(directory)[:-keep] if keep else []:
-        shutil.rmtree(_of(directory, old), ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        _writing.discard(partial.name)
+    if keep is not None:
+        _prune(directory, keep, step)
 
 
 def restore(directory: str | Path, like: Any, *, step: int | None = None) -> Any:
@@ -95,7 +100,7 @@ def restore(directory: str | Path, like: Any, *, step: int | None = None) -> Any
     Raises:
         FileNotFoundError: there is no checkpoint, or none of this step.
         CorruptCheckpoint: a file is missing, cut or changed; `before` is the newest step that is whole.
-        ValueError: `like` has other paths, shapes or dtypes; each one is named.
+        ValueError: `like` has other paths, shapes or dtypes, each one is named; or a dtype that JAX does not hold.
 
     Example:
         >>> restore("no/such/folder", {})
@@ -110,6 +115,7 @@ def restore(directory: str | Path, like: Any, *, step: int | None = None) -> Any
         raise corrupt(folder, chosen, wrong, _whole_before(Path(directory).absolute(), chosen)) from None
     check_alike(str(folder), manifest["leaves"], described(like))
     named = named_leaves(like)
+    check_held(named)
     sizes = {name: one for name, one in manifest["leaves"].items() if 0 not in one["shape"]}
     arrays = _read(folder / _ARRAYS, {name: named[name] for name in sizes})
     return put_back(like, arrays, manifest["keys"])
@@ -194,8 +200,55 @@ def _clear(directory: Path) -> None:
     """Removes what saves have left that were killed: those of processes of this machine that live no more."""
     for left in directory.glob(f"{_PARTIAL}{socket.gethostname()}-*"):
         owner = left.name.removeprefix(f"{_PARTIAL}{socket.gethostname()}-").split("-")[0]
-        if owner.isdecimal() and int(owner) != os.getpid() and not Path(f"/proc/{owner}").exists():
+        if owner.isdecimal() and left.name not in _writing and not _lives(int(owner)):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether another process of this number is running."""
+    if process == os.getpid():
+        return False
+    if os.name != "posix":
+        return True  # os.kill would end it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _prune(directory: Path, keep: int, step: int) -> None:
+    """Removes all but the newest; each is renamed first, so that none that is half removed passes for a checkpoint."""
+    others = [other for other in steps(directory) if other != step]
+    for old in others[: max(len(others) + 1 - keep, 0)]:
+        gone = _beside(directory)
+        try:
+            _of(directory, old).rename(gone)
+        except OSError:
+            continue  # another process was faster, or the folder is read-only by now
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _beside(directory: Path) -> Path:
+    return directory / f"{_PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+
+
+def _as_json(about: Mapping[str, Any]) -> Any:
+    try:
+        return json.loads(json.dumps(dict(about), default=_listed))
+    except (TypeError, ValueError) as error:
+        remedy = "Such as {'batch_size': 64}."
+        raise TypeError(
+            message("about", f"what JSON does not know ({error})", "names, numbers and texts", remedy)
+        ) from error
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic | jax.Array) and not is_key(value):
+        return np.asarray(value).tolist()
+    raise TypeError(f"a {type(value).__name__}")
 
 
 def _write(folder: Path, arrays: Mapping[str, Any]) -> None:

@@ -30,6 +30,9 @@ def _description(name: str, leaf: Any) -> dict[str, Any]:
             got = f"a {type(leaf).__name__}"
             raise TypeError(message(f"tree leaf {name!r}", got, "an array or a number", "Keep it out of the tree."))
         leaf = np.asarray(leaf)
+    if not is_key(leaf) and leaf.dtype.kind in "OUSMm":
+        got, remedy = f"dtype {leaf.dtype}", "Keep it out of the tree."
+        raise TypeError(message(f"tree leaf {name!r}", got, "numbers", remedy))
     return {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
 
 
@@ -80,6 +83,21 @@ def check_alike(folder: str, saved: Mapping[str, Any], wanted: Mapping[str, Any]
         got = f"a tree that is not the one in {folder}: {', '.join(odd)}"
         remedy = "Nothing is cast or left out: build the same network and optimizer."
         raise ValueError(message("like", got, "the same paths, shapes and dtypes", remedy))
+
+
+def check_held(named: Mapping[str, Any]) -> None:
+    """Refuses what JAX would cast: 64 bits, unless they are switched on.
+
+    Example:
+        >>> check_held({"w": jax.ShapeDtypeStruct((2,), np.float64)})
+        Traceback (most recent call last):
+        ValueError: like: got 'w' of float64, expected dtypes that JAX holds. Switch on jax_enable_x64, ...
+    """
+    for name, leaf in named.items():
+        numpy = is_key(leaf) or not hasattr(leaf, "dtype") or isinstance(leaf, np.ndarray | np.generic)
+        if not numpy and jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype:
+            remedy = "Switch on jax_enable_x64, or give a NumPy array for it."
+            raise ValueError(message("like", f"{name!r} of {leaf.dtype}", "dtypes that JAX holds", remedy))
 
 
 def _words(description: Mapping[str, Any]) -> str:

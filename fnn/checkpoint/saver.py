@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from fnn.checkpoint.folder import latest, save
+from fnn.checkpoint.folder import save, steps
+from fnn.checkpoint.leaves import described
 from fnn.errors import check_count, check_scalar
 
 
@@ -18,10 +19,10 @@ class Saver:
     """Saves states now and then, from a thread of its own.
 
     A save that fails, since the disk is full for instance, is a warning: training goes on, the checkpoints before
-    are as they were, and the next one is tried again.
+    are as they were, and the next one is tried again. A step that is there already is not saved twice.
 
     Args:
-        directory: the folder of checkpoints.
+        directory: the folder of checkpoints; a relative one is taken from the working directory of now.
         every: seconds between two of them, at least; none is begun while one is being written.
         keep: how many of the newest stay; None keeps all.
         about: what to say of each, as `save` takes it.
@@ -51,7 +52,7 @@ class Saver:
         check_scalar("every", every, 0)
         if keep is not None:
             check_count("keep", keep)
-        self.directory, self.every, self.keep, self.about = Path(directory), every, keep, about
+        self.directory, self.every, self.keep, self.about = Path(directory).absolute(), every, keep, about
         self._thread: threading.Thread | None = None
         self._begun = time.monotonic()
 
@@ -59,10 +60,15 @@ class Saver:
         """Saves a state from the thread, if it is time for one and the thread is free.
 
         It is copied first, since the caller may donate it to the next step; one who does not needs no copy.
+
+        Raises:
+            TypeError: a leaf that cannot be saved, when it is time.
+            ValueError: two leaves have one path, likewise.
         """
         if time.monotonic() - self._begun < self.every or (self._thread is not None and self._thread.is_alive()):
             return
         self._begun = time.monotonic()
+        described(tree)
         tree = jax.tree.map(_copied, tree) if copy else tree
         self._thread = threading.Thread(target=self._save, args=(step, tree), name="fnn.checkpoint", daemon=True)
         self._thread.start()
@@ -70,8 +76,8 @@ class Saver:
     def save(self, step: int, tree: Any) -> None:
         """Saves a state now, unless it is saved already, after the one that is being written."""
         self.wait()
-        if latest(self.directory) != step:
-            self._save(step, tree)
+        described(tree)
+        self._save(step, tree)
 
     def wait(self) -> None:
         """Waits until nothing is being written."""
@@ -85,9 +91,11 @@ class Saver:
         self.wait()
 
     def _save(self, step: int, tree: Any) -> None:
+        if step in steps(self.directory):
+            return
         try:
             save(self.directory, step, tree, keep=self.keep, about=self.about)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError: another process has just saved this step
             warnings.warn(f"no checkpoint of step {step}: {error}", RuntimeWarning, stacklevel=2)
 
 

@@ -135,14 +135,17 @@ def _layers(layers: Mapping[str, np.ndarray]) -> str:
 def _of_layers(layers: Mapping[str, np.ndarray], dead: bool) -> Iterator[Picture]:
     caption = "The gradient of each layer through training. Where it darkens towards the input, it vanishes."
     yield picture("gradient flow", caption, gradient_flow(layers))
-    caption = (
-        "How far a step moves each layer, as a share of its parameters: about 1e-3 (dotted) is healthy. A learning "
-        "rate that falls takes it down."
-    )
-    yield picture("update ratios", caption, update_ratios(layers))
-    caption = "The signal that comes back, dL/dz, of each layer, those without parameters too."
-    yield picture("delta", caption, gradient_flow(layers, "delta_norm"))
-    if dead:
+    known = {name.rpartition("/")[2] for name in layers}
+    if "update_ratio" in known:
+        caption = (
+            "How far a step moves each layer, as a share of its parameters: about 1e-3 (dotted) is healthy. A learning "
+            "rate that falls takes it down."
+        )
+        yield picture("update ratios", caption, update_ratios(layers))
+    if "delta_norm" in known:
+        caption = "The signal that comes back, dL/dz, of each layer, those without parameters too."
+        yield picture("delta", caption, gradient_flow(layers, "delta_norm"))
+    if dead and "dead" in known:
         caption = "Units that pass no gradient on for any example of a batch. A bright row has died."
         yield picture("dead units", caption, gradient_flow(layers, "dead"))
 
@@ -157,6 +160,9 @@ def _predictions(examples: Examples | None) -> str:
 
 def _of_examples(examples: Examples, wrong: int) -> Iterator[Picture]:
     x, y, chances = (np.asarray(part) for part in examples[:3])
+    if not np.isfinite(chances).all():
+        yield "<p>Some of the probabilities are not finite numbers, so that nothing is predicted.</p>"
+        return
     caption = "How often each class is taken for each other: what is off the diagonal is wrong."
     counts = np.asarray(confusions(chances, y))
     yield picture("confusion matrix", caption, confusion_matrix(counts, examples.labels))

@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -32,6 +34,7 @@ def columns_to_csv(counted: str, columns: Mapping[str, ArrayLike]) -> bytes:
         ['epoch,loss', '1,1.0', '2,0.5']
     """
     arrays = {name: np.asarray(values) for name, values in columns.items()}
+    arrays = {name: array.astype(int) if array.dtype == bool else array for name, array in arrays.items()}
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
         got = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
@@ -85,7 +88,7 @@ def arrays_of_npz(content: bytes) -> dict[str, np.ndarray]:
 
 
 def words_to_json(words: Any) -> bytes:
-    """JSON that a person reads; arrays become lists, and what JSON does not know a text.
+    """JSON that a person reads; arrays and typed keys become lists, and what JSON does not know a text.
 
     Example:
         >>> words_to_json({"loss": jnp.array([0.5]), "rate": jnp.nan}).decode().split()
@@ -93,6 +96,8 @@ def words_to_json(words: Any) -> bytes:
     """
 
     def plain(value: Any) -> Any:
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            value = jax.random.key_data(value)
         return value.tolist() if isinstance(value, np.ndarray | np.generic | jax.Array) else str(value)
 
     return (json.dumps(words, indent=2, default=plain) + "\n").encode()
@@ -112,4 +117,14 @@ def words_of_json(content: bytes) -> dict[str, Any]:
 
 
 # What reading can meet in a file that is cut short, or of another kind.
-BROKEN = (ValueError, KeyError, EOFError, IndexError, UnicodeDecodeError, zipfile.BadZipFile)
+BROKEN = (
+    ValueError,
+    KeyError,
+    EOFError,
+    IndexError,
+    UnicodeDecodeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    csv.Error,
+)

@@ -31,7 +31,10 @@ def worded(figures: Mapping[str, Any]) -> dict[str, str]:
     """
 
     def text(name: str, figure: Any) -> str:
-        values = np.atleast_1d(np.asarray(figure))
+        try:
+            values = np.atleast_1d(np.asarray(figure))
+        except ValueError:  # lists of several lengths
+            return str(figure)
         if values.dtype.kind in "iu" and values.size == 1:
             return f"{values.item():,}"
         if values.dtype.kind not in "iuf" or not values.size:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fnn.checkpoint import CorruptCheckpoint, Saver, about, latest, restore
+from fnn.checkpoint import CorruptCheckpoint, Saver, about, latest, restore, steps
 from fnn.data import Dataset
 from fnn.errors import message
 from fnn.train.chunk import Carry
@@ -24,8 +24,8 @@ class Unsaved(Saver):
         >>> Unsaved().offer(3, {})
     """
 
-    def __init__(self) -> None:
-        super().__init__("")
+    def __init__(self, *, every: float = 30.0, keep: int | None = 3) -> None:
+        super().__init__("", every=every, keep=keep)
 
     def offer(self, step: int, tree: Any, *, copy: bool = True) -> None:
         """Does nothing."""
@@ -41,8 +41,9 @@ def saver_for(checkpoint: str | Path | None, every: float, keep: int | None, set
         >>> type(saver_for(None, 30.0, 3, {})).__name__
         'Unsaved'
     """
+    saver = Unsaved(every=every, keep=keep)
     if checkpoint is None:
-        return Unsaved()
+        return saver
     if not isinstance(checkpoint, str | Path):
         got = f"a {type(checkpoint).__name__}"
         raise TypeError(message("checkpoint", got, "the path of a folder", "Such as 'runs/mine/checkpoints'."))
@@ -113,7 +114,8 @@ def stopped_by_signals(saver: Saver) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        # None stands for a handler that is not Python's, which cannot be put back.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def interrupted_at(saver: Saver, carry: Carry, total: int) -> str:
@@ -127,6 +129,10 @@ def interrupted_at(saver: Saver, carry: Carry, total: int) -> str:
     where = f"training: interrupted after {int(carry.state.step)} of {total} steps"
     if isinstance(saver, Unsaved):
         return f"{where}; error.result holds what there was."
+    if int(carry.state.step) not in steps(saver.directory):
+        last = latest(saver.directory)
+        there = "nothing is" if last is None else f"that of step {last} is"
+        return f"{where}, and not saved: {there} in {saver.directory}; error.result holds what there was."
     return f"{where}, and saved in {saver.directory}: the same call goes on from there."
 
 

@@ -191,6 +191,9 @@ def _drive(advance: Callable[..., Carry], carry: Carry, run: _Run) -> FitResult:
             run.saver.save(int(good.state.step), good)
             text = interrupted_at(run.saver, good, run.total)
             raise Interrupted(_reached(good, run.plan), text) from interrupt
+        except Exception:
+            run.saver.wait()  # so that the next call meets no checkpoint that is still being written
+            raise
         finally:
             run.reporter.finish(outcome)
     if outcome != "failed":

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,14 @@ def test_shapes_alone_are_enough(tmp_path: Path) -> None:
     assert bits(restore(tmp_path, like)) == bits(state)
 
 
+def test_64_bits_are_not_cast_silently(tmp_path: Path) -> None:
+    save(tmp_path, 0, {"w": np.ones(2)})
+    with pytest.raises(ValueError, match="like: got 'w' of float64, expected dtypes that JAX holds"):
+        restore(tmp_path, {"w": jax.ShapeDtypeStruct((2,), np.float64)})
+    with jax.enable_x64(True):
+        assert restore(tmp_path, {"w": jax.ShapeDtypeStruct((2,), np.float64)})["w"].dtype == np.float64
+
+
 def test_onto_other_devices(tmp_path: Path) -> None:
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     x = jnp.arange(64.0).reshape(16, 4)
@@ -145,6 +154,24 @@ def test_the_newest_stay(tmp_path: Path) -> None:
     assert steps(tmp_path) == [4, 5, 6]
 
 
+def test_the_one_just_saved_stays_though_its_number_is_low(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        save(tmp_path, step, {"w": jnp.ones(2)})
+    save(tmp_path, 5, {"w": jnp.ones(2)}, keep=2)
+    assert steps(tmp_path) == [5, 30]
+
+
+def test_numbers_of_numpy(tmp_path: Path) -> None:
+    save(tmp_path, np.int64(3), {}, about={"epochs": np.int64(2), "rate": np.float32(0.5), "w": jnp.ones(1)})  # pyright: ignore[reportArgumentType]
+    assert latest(tmp_path) == 3
+    assert about(tmp_path) == {"epochs": 2, "rate": 0.5, "w": [1.0]}
+
+
+def test_others_may_read_it(tmp_path: Path) -> None:
+    save(tmp_path / "x", 1, {})
+    assert (tmp_path / "x").stat().st_mode == (tmp_path / "x" / "0000000001").stat().st_mode
+
+
 def test_about(tmp_path: Path) -> None:
     save(tmp_path, 0, {}, about={"batch_size": 64})
     save(tmp_path, 1, {})
@@ -168,6 +195,11 @@ def test_wrong_calls(tmp_path: Path) -> None:
         save(tmp_path, 0, {"name": "text"})
     with pytest.raises(ValueError, match="tree: got two leaves of one path"):
         save(tmp_path, 0, {"a": {"b": jnp.ones(1)}, "a/b": jnp.ones(1)})
+    for odd in (2**70, np.array(["a"]), np.array([None])):
+        with pytest.raises(TypeError, match=r"tree leaf 'odd': got dtype .+, expected numbers"):
+            save(tmp_path, 0, {"odd": odd})
+    with pytest.raises(TypeError, match=r"about: got what JSON does not know .a type., expected names"):
+        save(tmp_path, 0, {}, about={"dtype": float})
     assert not list(tmp_path.iterdir())
     with pytest.raises(FileNotFoundError, match="which holds no checkpoint, expected one that does"):
         restore(tmp_path, {})
@@ -271,7 +303,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for place in (
         "fnn.checkpoint.folder._write",
         "fnn.checkpoint.folder.seal",
-        "fnn.checkpoint.folder.tempfile.mkdtemp",
+        "fnn.checkpoint.folder.Path.mkdir",
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, full)
@@ -321,8 +353,6 @@ def test_killed_in_the_middle_of_saving(place: str, tmp_path: Path) -> None:
 
 
 def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
-    import socket
-
     mine = tmp_path / f".partial-{socket.gethostname()}-{os.getppid()}-x"
     elsewhere = tmp_path / ".partial-another_host-1-x"
     for folder in (mine, elsewhere):
@@ -330,6 +360,35 @@ def test_what_another_process_is_writing_stays(tmp_path: Path) -> None:
     save(tmp_path, 1, {})
     assert mine.is_dir()
     assert elsewhere.is_dir()
+
+
+def test_what_is_left_of_a_process_with_the_same_number_goes(tmp_path: Path) -> None:
+    """A container that is started anew often has its name and its number again."""
+    left = tmp_path / f".partial-{socket.gethostname()}-{os.getpid()}-x"
+    left.mkdir()
+    save(tmp_path, 1, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["0000000001"]
+
+
+def test_killed_while_old_ones_are_removed(tmp_path: Path) -> None:
+    for step in (0, 1):
+        save(tmp_path, step, {"w": jnp.ones(2)})
+    program = KILLED.replace("def die(*args, **kwargs):", "def die(path, **kwargs):\n    (path / 'seal').unlink()")
+    program = program.replace("zeros(2)})", "zeros(2)}, keep=1)").replace(
+        '"path": Path', '"path": Path, "shutil": shutil'
+    )
+    # Only that of a checkpoint: what the save itself leaves has no seal.
+    program = program.replace("import os, signal", "import shutil, os, signal").replace(
+        "    (path / 'seal')", "    if not (path / 'seal').exists(): return\n    (path / 'seal')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path), "shutil.rmtree"], capture_output=True, text=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    for step in steps(tmp_path):
+        restore(tmp_path, {"w": jnp.zeros(2)}, step=step)
+    save(tmp_path, 3, {"w": jnp.zeros(2)}, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["0000000003"]
 
 
 def test_what_orbax_wrote_is_read_by_orbax(tmp_path: Path) -> None:

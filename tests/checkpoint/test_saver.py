@@ -73,6 +73,38 @@ def test_a_failure_is_a_warning_and_the_next_is_tried(tmp_path: Path, monkeypatc
     assert latest(tmp_path) == 2
 
 
+def test_a_step_that_is_there_already_is_not_saved_again(tmp_path: Path) -> None:
+    with Saver(tmp_path, every=0.0) as saver:
+        for step in (1, 1, 2):
+            saver.offer(step, TREE)
+            saver.wait()
+        saver.save(1, TREE)
+    assert steps(tmp_path) == [1, 2]
+
+
+def test_one_that_another_process_saved_meanwhile_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fnn.checkpoint.saver.steps", lambda folder: [])
+    with Saver(tmp_path) as saver:
+        saver.save(1, TREE)
+        with pytest.warns(RuntimeWarning, match="no checkpoint of step 1: step: got 1, which is saved"):
+            saver.save(1, TREE)
+
+
+def test_a_leaf_that_cannot_be_saved_is_told_at_once(tmp_path: Path) -> None:
+    saver = Saver(tmp_path, every=0.0)
+    with pytest.raises(TypeError, match="tree leaf 'w': got a str"):
+        saver.offer(1, {"w": "text"})
+
+
+def test_another_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    saver = Saver("here")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    saver.save(1, TREE)
+    assert steps(tmp_path / "here") == [1]
+
+
 def test_refused() -> None:
     with pytest.raises(ValueError, match="every: got -1, expected a finite number >= 0"):
         Saver("x", every=-1)

@@ -190,6 +190,17 @@ def test_values_that_are_not_finite(tmp_path: Path) -> None:
     assert [image["alt"] for image in seen.images] == ["loss"]
 
 
+def test_probabilities_that_are_not_finite(tmp_path: Path) -> None:
+    page, seen = page_of(tmp_path, examples=Examples(IMAGES, TRUTH, CHANCES * np.nan))
+    assert "not finite numbers" in page
+    assert not seen.images
+
+
+def test_layers_of_which_only_the_gradient_is_known(tmp_path: Path) -> None:
+    _, seen = page_of(tmp_path, layers={"step": [0, 1], "dense_0/gradient_norm": [1.0, 2.0]})
+    assert [image["alt"] for image in seen.images] == ["gradient flow"]
+
+
 def test_the_folder_s_own_pictures_but_for_those_drawn_anew(tmp_path: Path) -> None:
     png = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (300).to_bytes(4, "big") * 2
     for name in ("filters", "learning_curves", "rate_and_width", "width_and_rate"):

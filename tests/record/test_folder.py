@@ -154,3 +154,23 @@ def test_nothing_there(tmp_path: Path) -> None:
             FileNotFoundError, match=r"holds no run, expected a folder with summary\.json, network\.txt, history"
         ):
             load(folder)
+
+
+def test_a_flipped_bit_in_an_archive_is_named(tmp_path: Path) -> None:
+    save(tmp_path, examples=EXAMPLES)
+    whole = (tmp_path / "examples.npz").read_bytes()
+    for place in range(0, len(whole), 7):
+        flipped = bytearray(whole)
+        flipped[place] ^= 4
+        (tmp_path / "examples.npz").write_bytes(flipped)
+        try:
+            load(tmp_path)  # a bit that means nothing, such as of a time, goes unseen
+        except ValueError as error:
+            assert "examples.npz: got a broken file" in str(error)  # noqa: PT017
+
+
+def test_typed_keys_and_truths(tmp_path: Path) -> None:
+    save(tmp_path, settings={"key": jax.random.key(7)}, history={"better": np.array([True, False])})
+    found = load(tmp_path)
+    assert found.settings == {"key": [0, 7]}
+    assert found.history["better"].tolist() == [1, 0]

@@ -21,6 +21,7 @@ from fnn.record import versions, worded
         ("time", "3.2 s", "3.2 s"),
         ("guarded", True, "True"),
         ("patience", None, "None"),
+        ("units", [[1], [1, 2]], "[[1], [1, 2]]"),
     ],
 )
 def test_worded(name: str, figure: object, text: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import fnn
@@ -125,6 +126,10 @@ def test_a_folder_of_the_wrong_kind() -> None:
         fit(3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="every: got -1"):
         fit("x", every=-1.0)
+    with pytest.raises(ValueError, match="every: got -1"):
+        fit(None, every=-1.0)
+    with pytest.raises(ValueError, match="keep: got 0"):
+        fit(None, keep=0)
 
 
 def test_a_corrupt_checkpoint_is_not_gone_on_from(tmp_path: Path) -> None:
@@ -147,6 +152,39 @@ def test_a_full_disk_does_not_stop_the_training(tmp_path: Path, monkeypatch: pyt
     with pytest.warns(RuntimeWarning, match="no checkpoint of step 24: .*No space left on device"):
         result = fit(tmp_path)
     same(result, fit(None))
+
+
+def test_interrupted_with_a_full_disk_it_does_not_say_that_it_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fnn.checkpoint.folder._write", full)
+    with (
+        pytest.warns(RuntimeWarning, match="No space left on device"),
+        pytest.raises(Interrupted, match=r"of 24 steps, and not saved: nothing is in .+; error\.result holds"),
+    ):
+        fit(tmp_path, progress=Impatient(5))
+
+
+def test_counts_of_numpy(tmp_path: Path) -> None:
+    options = {"epochs": np.int64(2), "batch_size": np.int32(8), "validation": DATA, "patience": np.int64(2)}
+    first = fit(tmp_path, **options)
+    assert about(tmp_path)["epochs"] == 2
+    same(fit(tmp_path, **options), first)
+
+
+def test_a_fit_that_fails_leaves_nothing_half_written(tmp_path: Path) -> None:
+    class Broken(Reporter):
+        def update(self, step: int, metrics: Any) -> None:
+            if step >= 5:
+                raise RuntimeError("no terminal")
+
+    with pytest.raises(RuntimeError, match="no terminal"):
+        fit(tmp_path, progress=Broken(), every=0.0)
+    assert not [thread for thread in threading.enumerate() if thread.name == "fnn.checkpoint"]
+    assert not list(tmp_path.glob(".partial-*"))
 
 
 def test_outside_of_the_main_thread(tmp_path: Path) -> None:
