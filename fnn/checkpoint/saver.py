@@ -37,7 +37,7 @@ class Saver:
         ...     for step in range(3):
         ...         saver.offer(step, {"w": jnp.ones(3)})
         ...     saver.save(3, {"w": jnp.ones(3)})
-        >>> latest(folder)
+        >>> fnn.checkpoint.latest(folder)
         3
     """
 

@@ -153,6 +153,8 @@ def _of_layers(layers: Mapping[str, np.ndarray], dead: bool) -> Iterator[Picture
 def _predictions(examples: Examples | None) -> str:
     if examples is None:
         return ""
+    if not np.isfinite(np.asarray(examples.probabilities)).all():
+        return '<p class="note">Some of the probabilities are not finite numbers, so that nothing is predicted.</p>'
     right = np.asarray(examples.probabilities).argmax(axis=1) == np.asarray(examples.y)
     note = f'<p class="note">All {right.size:,} examples are classified rightly.</p>' if right.all() else ""
     return gallery(_of_examples(examples, int((~right).sum()))) + note
@@ -160,9 +162,6 @@ def _predictions(examples: Examples | None) -> str:
 
 def _of_examples(examples: Examples, wrong: int) -> Iterator[Picture]:
     x, y, chances = (np.asarray(part) for part in examples[:3])
-    if not np.isfinite(chances).all():
-        yield "<p>Some of the probabilities are not finite numbers, so that nothing is predicted.</p>"
-        return
     caption = "How often each class is taken for each other: what is off the diagonal is wrong."
     counts = np.asarray(confusions(chances, y))
     yield picture("confusion matrix", caption, confusion_matrix(counts, examples.labels))
