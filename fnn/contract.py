@@ -26,7 +26,8 @@ def check_parts(name: Any, init: Any, apply: Any) -> None:
     for part, function in (("init", init), ("apply", apply)):
         if not callable(function):
             form = f"the function {_INIT if part == 'init' else _APPLY}"
-            raise TypeError(message(f"layer '{name}', {part}", kind(function), form, 'Layer("mine", init, apply).'))
+            remedy = 'Such as Layer("mine", init, apply).'
+            raise TypeError(message(f"layer '{name}', {part}", kind(function), form, remedy))
     check_signatures(name, init, apply)
 
 
@@ -48,9 +49,10 @@ def initialized(layer: Any, key: Key, x: Any) -> tuple[Params, State]:
         # What a shape has no numbers for says so by its type: the mean of it, an entry, a sum.
         if not isinstance(x, jax.ShapeDtypeStruct) or "ShapeDtypeStruct" not in str(error):
             raise
-        got = f"an init that looks at the numbers of x ({error})"
-        remedy = "x is only a shape there: x.shape and x.dtype. What comes from data is an argument of your own."
-        raise TypeError(message(f"layer '{_name(layer)}'", got, "one that uses x's shape and dtype", remedy)) from error
+        got = f"an init that looks at the numbers of x ({str(error).rstrip('.')})"
+        expected = "one that uses x.shape and x.dtype alone"
+        remedy = "x is only a shape there. Numbers taken from data are an argument of what makes the layer."
+        raise TypeError(message(f"layer '{_name(layer)}'", got, expected, remedy)) from error
     return check_returned(layer, "init", returned)
 
 
@@ -78,15 +80,17 @@ def check_returned(layer: Any, function: str, returned: Any) -> tuple[Any, Any]:
 
 def check_example(argument: str, x: Any) -> None:
     """Refuses what is not an example batch or its shape, and says how to make one of it."""
-    expected = "an example batch or its jax.ShapeDtypeStruct"
-    if isinstance(x, tuple) and hasattr(x, "train"):
-        raise TypeError(message(argument, f"a {type(x).__name__}", expected, "Give the x of one part: data.train.x."))
-    if isinstance(x, tuple) and hasattr(x, "x"):
-        raise TypeError(message(argument, f"a {type(x).__name__}", expected, "Give its x: data.x."))
-    if isinstance(x, tuple) and x and all(isinstance(size, int | np.integer) for size in x):
+    if not isinstance(x, tuple):
+        return check_array(argument, x)
+    got, remedy = kind(x), "Give its first part: data[0]."
+    if hasattr(x, "train"):
+        remedy = "Give the x of one part: data.train.x."
+    elif hasattr(x, "x"):
+        remedy = "Give its x: data.x."
+    elif all(isinstance(size, int | np.integer) for size in x):
         shape = tuple(map(int, x))
-        raise TypeError(message(argument, f"the shape {shape}", expected, f"Give jnp.zeros({shape})."))
-    check_array(argument, x)
+        got, remedy = f"the shape {shape}", f"Give jnp.zeros({shape})."
+    raise TypeError(message(argument, got, "an example batch or its jax.ShapeDtypeStruct", remedy))
 
 
 def _unlike(function: Callable[..., Any], *args: Any, **keywords: Any) -> inspect.Signature | None:
