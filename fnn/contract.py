@@ -46,10 +46,11 @@ def initialized(layer: Any, key: Key, x: Any) -> tuple[Params, State]:
     try:
         returned = layer.init(key, x)
     except (TypeError, AttributeError) as error:
-        # What a shape has no numbers for says so by its type: the mean of it, an entry, a sum.
-        if not isinstance(x, jax.ShapeDtypeStruct) or "ShapeDtypeStruct" not in str(error):
+        # The mean of a shape, an entry of it, a sum: each such error names its type. An inner layer's is told already.
+        text = str(error)
+        if not isinstance(x, jax.ShapeDtypeStruct) or "ShapeDtypeStruct" not in text or text.startswith("layer '"):
             raise
-        got = f"an init that looks at the numbers of x ({str(error).rstrip('.')})"
+        got = f"an init that looks at the numbers of x ({text.rstrip('.')})"
         expected = "one that uses x.shape and x.dtype alone"
         remedy = "x is only a shape there. Numbers taken from data are an argument of what makes the layer."
         raise TypeError(message(f"layer '{_name(layer)}'", got, expected, remedy)) from error
