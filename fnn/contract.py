@@ -73,7 +73,9 @@ def check_returned(layer: Any, function: str, returned: Any) -> tuple[Any, Any]:
         if first is not None and state is not None and not _is_array(state):
             return first, state
         got = f"({kind(first)}, {kind(state)})"
-        remedy = remedy if swapped else f"The state is a dict, {{}} where there is none: {remedy[0].lower()}{remedy[1:]}"
+        remedy = (
+            remedy if swapped else f"The state is a dict, {{}} where there is none: {remedy[0].lower()}{remedy[1:]}"
+        )
     else:
         got = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else kind(returned)
     raise TypeError(message(f"layer '{_name(layer)}', result of {function}", got, expected, remedy))

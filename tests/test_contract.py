@@ -107,7 +107,9 @@ def test_init_gives_params_and_state(name: str, use: Callable[[Layer], Any]) -> 
 def test_init_sees_a_shape(name: str, use: Callable[[Layer], Any]) -> None:
     wrong, match = LOOKS[name]
     got = rf"got an init that looks at the numbers of x \(.*{match}.*\)"
-    with pytest.raises(TypeError, match=rf"^layer 'mine': {got}, expected one that uses x\.shape and x\.dtype alone\. x is"):
+    with pytest.raises(
+        TypeError, match=rf"^layer 'mine': {got}, expected one that uses x\.shape and x\.dtype alone\. x is"
+    ):
         use(Layer("mine", wrong, apply))
 
 
@@ -129,7 +131,10 @@ def test_an_error_of_its_own_stays_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("parts", "match"),
     [
-        ((init, apply), r"name: got the function init, expected a string\. The name comes first: Layer\(\"mine\", init"),
+        (
+            (init, apply),
+            r"name: got the function init, expected a string\. The name comes first: Layer\(\"mine\", init",
+        ),
         ((init, apply, None), r"name: got the function init, expected a string\."),
         ((None, init, apply), r"name: got None, expected a string\."),
         (("mine", init), r"layer 'mine', apply: got None, expected the function apply\(params, state, x, \*, train"),
@@ -139,7 +144,10 @@ def test_an_error_of_its_own_stays_as_it_is() -> None:
             ("mine", init, lambda params, state, x: (x, state)),
             r"layer 'mine': got apply\(params, state, x\), expected apply\(params, state, x, \*, train=False, key=None\)",
         ),
-        (("mine", init, lambda params, x: x), r"layer 'mine': got apply\(params, x\), .* those too that it does not use"),
+        (
+            ("mine", init, lambda params, x: x),
+            r"layer 'mine': got apply\(params, x\), .* those too that it does not use",
+        ),
         (
             ("mine", init, lambda params, state, x, train: x),
             r"layer 'mine': got apply\(params, state, x, train\), expected",

@@ -205,6 +205,10 @@ EXPORTS = [
 ]
 
 
+def test_dir_shows_what_is_public() -> None:
+    assert dir(fnn) == sorted([*fnn.__all__, "__version__"])
+
+
 @pytest.mark.parametrize("package", [path for path in FILES if path.name == "__init__.py"], ids=_name)
 def test_every_name_in_all_exists_once(package: Path) -> None:
     module = importlib.import_module(_module(package))

@@ -155,5 +155,7 @@ def import_hypothesis() -> Any:
     try:
         import hypothesis
     except ImportError as error:
-        raise ImportError("fnn.laws searches counterexamples with Hypothesis: pip install 'fnn[laws]'") from error
+        raise ImportError(
+            "fnn.laws searches counterexamples with Hypothesis, of the extra [laws]: in the clone of fnn pip install -e '.[laws]'"
+        ) from error
     return hypothesis

@@ -52,7 +52,10 @@ def make_eval(net: Any, metrics: Mapping[str, Metric]) -> Callable[[TrainState, 
         check_state(state)
         data = check_dataset(data)
         outputs = _outputs(net, state, jnp.asarray(data.x))
-        return {name: _reduced(name, measured(name, metric, outputs, data.y), len(data.x)) for name, metric in metrics.items()}
+        return {
+            name: _reduced(name, measured(name, metric, outputs, data.y), len(data.x))
+            for name, metric in metrics.items()
+        }
 
     return evaluate
 
