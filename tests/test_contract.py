@@ -117,9 +117,9 @@ def test_an_error_of_its_own_stays_as_it_is() -> None:
     def fails(*args: Any, **keywords: Any) -> Any:
         raise TypeError("mine")
 
-    with pytest.raises(TypeError, match="^mine$"):
+    with pytest.raises(TypeError, match=r"^mine$"):
         initialized(Layer("own", fails, apply), KEY, SHAPE)
-    with pytest.raises(TypeError, match="^mine$"):
+    with pytest.raises(TypeError, match=r"^mine$"):
         applied(Layer("own", init, fails), {}, {}, X)
     with pytest.raises(AttributeError, match=r"no attribute 'nothing'$"):
         initialized(Layer("own", lambda key, x: x.nothing, apply), KEY, X)
@@ -142,11 +142,11 @@ def test_an_error_of_its_own_stays_as_it_is() -> None:
         (("mine", lambda key: {}, apply), r"layer 'mine': got init\(key\), expected init\(key, x\)\. Of x it uses"),
         (
             ("mine", init, lambda params, state, x: (x, state)),
-            r"layer 'mine': got apply\(params, state, x\), expected apply\(params, state, x, \*, train=False, key=None\)",
+            r"layer 'mine': got apply\(params, state, x\), expected apply\(params, state, x, \*, train=False, key",
         ),
         (
             ("mine", init, lambda params, x: x),
-            r"layer 'mine': got apply\(params, x\), .* those too that it does not use",
+            r"layer 'mine': got apply\(params, x\), .* those too that it does not",
         ),
         (
             ("mine", init, lambda params, state, x, train: x),
@@ -163,7 +163,8 @@ def test_whatever_can_be_called_like_a_layer_is_one() -> None:
     def any_arguments(*args: Any, **keywords: Any) -> Any:
         return apply(*args, **keywords)
 
-    for form in (any_arguments, jax.jit(apply, static_argnames="train"), lambda p, s, x, train, key: (x, s)):
+    forms: list[Any] = [any_arguments, jax.jit(apply, static_argnames="train"), lambda p, s, x, train, key: (x, s)]
+    for form in forms:
         assert Layer("mine", lambda *args: init(*args), form).name == "mine"
 
 

@@ -37,7 +37,7 @@ def digits(*, test_share: float = 0.2, seed: int = 0) -> Splits:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            "fnn.data.digits needs scikit-learn, of the extra [experiments]: in the clone of fnn pip install -e '.[experiments]'"
+            "fnn.data.digits needs scikit-learn, extra [experiments]: in the clone, pip install -e '.[experiments]'"
         ) from error
     x: Any
     y: Any

@@ -163,7 +163,7 @@ def _decoder(picture: Picture) -> Callable[[Path], np.ndarray | str]:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise ImportError(
-            "reading pictures needs Pillow, of the extra [experiments]: in the clone of fnn pip install -e '.[experiments]'"
+            "reading pictures needs Pillow, extra [experiments]: in the clone, pip install -e '.[experiments]'"
         ) from error
 
     def decode(file: Path) -> np.ndarray | str:

@@ -112,7 +112,7 @@ def grain_or_refuse() -> Any:
         import grain
     except ImportError as error:
         raise ImportError(
-            "streaming data needs Grain, of the extra [stream]: in the clone of fnn pip install -e '.[stream]'"
+            "streaming data needs Grain, extra [stream]: in the clone, pip install -e '.[stream]'"
         ) from error
     return grain
 

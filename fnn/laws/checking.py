@@ -156,6 +156,6 @@ def import_hypothesis() -> Any:
         import hypothesis
     except ImportError as error:
         raise ImportError(
-            "fnn.laws searches counterexamples with Hypothesis, of the extra [laws]: in the clone of fnn pip install -e '.[laws]'"
+            "fnn.laws searches counterexamples with Hypothesis, extra [laws]: in the clone, pip install -e '.[laws]'"
         ) from error
     return hypothesis

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,10 @@ Init = Callable[[Key, Shaped], tuple[Params, State]]
 
 # How fnn.inspect.backprop finds what a layer gives, and that it is an activation's.
 OUTPUT, ACTIVATED = "output of a layer", "output of an activation"
+
+
+# So that a layer without a name is told that, not that `apply` is missing.
+_MISSING: Any = None
 
 
 class _Parts(NamedTuple):
@@ -58,8 +62,8 @@ class Layer(_Parts):
 
     __slots__ = ()
 
-    # `apply` has a default so that a layer without a name is told so.
-    def __new__(cls, name: str, init: Init, apply: Apply = cast(Apply, None)) -> "Layer":
+    def __new__(cls, name: str, init: Init, apply: Apply = _MISSING) -> "Layer":
+        """A layer of these parts, each checked."""
         check_parts(name, init, apply)
         return super().__new__(cls, name, init, apply)
 

@@ -59,6 +59,6 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(
         ImportError,
-        match=r"fnn\.data\.digits needs scikit-learn, of the extra \[experiments\]: .* pip install -e '\.\[experi",
+        match=r"fnn\.data\.digits needs scikit-learn, extra \[experiments\]: .* pip install -e '\.\[experi",
     ):
         digits()

@@ -195,7 +195,7 @@ def test_wrong_calls_are_refused_before_anything_is_read_ahead(
 def test_without_grain_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "grain", None)
     with pytest.raises(
-        ImportError, match=r"streaming data needs Grain, of the extra \[stream\]: .* pip install -e '\.\[stream\]'"
+        ImportError, match=r"streaming data needs Grain, extra \[stream\]: .* pip install -e '\.\[stream\]'"
     ):
         stream(pairs(5), 2, key=KEY)
     with pytest.raises(ImportError, match=r"needs Grain"):
