@@ -57,6 +57,13 @@ def message(argument: str, got: Any, expected: str, remedy: str = "") -> str:
     return f"{argument}: got {got}, expected {expected}." + (f" {remedy}" if remedy else "")
 
 
+def kind(value: Any) -> str:
+    """What something is, for a message: "an array of shape (3,)", "a list", "None"."""
+    if isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
+        return f"an array of shape {np.shape(value)}"
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
 def is_traced(x: Any) -> bool:
     """Whether any leaf is a tracer, whose value is not known yet."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x))
@@ -181,7 +188,8 @@ def check_floating(argument: str, x: Any, remedy: str = "") -> None:
     """Refuses what is not an array of floating-point numbers."""
     check_array(argument, x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        cast = f"Cast it: {argument}.astype(jnp.float32)."
+        pixels = " / 255, for pixels" if x.dtype == np.uint8 else ""
+        cast = f"Cast it: {argument}.astype(jnp.float32){pixels}."
         raise TypeError(message(argument, f"dtype {x.dtype}", "floating-point numbers", remedy or cast))
 
 
@@ -235,15 +243,14 @@ def check_values(
 def check_labels(argument: str, labels: Any, classes: int, shape: tuple[int, ...]) -> None:
     """Refuses what is not one integer label in [0, classes) for each place of `shape`."""
     check_array(argument, labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        cast = f"Cast it: {argument}.astype(int)."
-        raise TypeError(message(argument, f"dtype {labels.dtype}", "integer labels", cast))
-    got = np.shape(labels)
-    remedy = "Give one label an example."
+    got, whole = np.shape(labels), jnp.issubdtype(labels.dtype, jnp.integer)
+    remedy = "Give one label an example." if whole else f"Cast it: {argument}.astype(int)."
     if got == (*shape, 1):
-        remedy = f"Take its one column: {argument}[{':, ' * len(shape)}0]."
+        remedy = f"Take its one column: {argument}[{':, ' * len(shape)}0]{'' if whole else '.astype(int)'}."
     elif got == (*shape, classes):
         remedy = f"One-hot rows: give {argument}.argmax(axis=-1)."
+    if not whole:
+        raise TypeError(message(argument, f"dtype {labels.dtype}", "integer labels", remedy))
     check_shape(argument, labels, shape, remedy)
     check_values(
         argument,

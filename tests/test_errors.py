@@ -269,6 +269,12 @@ def test_accepted(check: Check, arguments: tuple[Any, ...]) -> None:
             TypeError,
             r"got dtype int32, .* Cast it: x\.astype\(jnp\.float32",
         ),
+        (
+            errors.check_floating,
+            (np.ones(2, np.uint8),),
+            TypeError,
+            r"got dtype uint8, .* Cast it: x\.astype\(jnp\.float32\) / 255, for pixels\.",
+        ),
         (errors.check_floating, (np.ones(2, bool), "No."), TypeError, r"got dtype bool, expected floating-.*\. No\."),
         (
             errors.check_floating,
@@ -376,6 +382,8 @@ def test_invalid_values(x: Any, got: str) -> None:
         ([0, 1, 2], TypeError, r"labels: got a list of 3, expected an array\."),
         (np.array([0.0, 1, 2]), TypeError, r"labels: got dtype float64, .* Cast it: labels\.astype\(int\)\."),
         (np.ones(3, bool), TypeError, r"labels: got dtype bool, expected integer labels\."),
+        (np.eye(3, 4), TypeError, r"labels: got dtype float64, .* One-hot rows: give labels\.argmax\(axis=-1\)\."),
+        (np.ones((3, 1)), TypeError, r"labels: got dtype float64, .* column: labels\[:, 0\]\.astype\(int\)\."),
         (
             np.ones((3, 1), int),
             ValueError,

@@ -20,7 +20,7 @@ FLOORS = [
     {"typing"},
     {"tree", "keys", "jaxlibs"},
     {"errors"},
-    {"targets"},
+    {"targets", "contract"},
     {"activations", "augment", "initializers", "losses", "metrics", "data"},
     {"optim", "nn"},
     {"inspect", "checkpoint"},
@@ -38,7 +38,7 @@ FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 # `train` takes functions, whoever wrote them: it may not know networks or losses of ours.
 FORBIDDEN = {"train": {"nn", "losses"}}
 # Helpers of the house itself, which a user has no need to call: a docstring is enough.
-FOR_THE_HOUSE = {"errors", "jaxlibs", "keys", "targets"}
+FOR_THE_HOUSE = {"contract", "errors", "jaxlibs", "keys", "targets"}
 MOST_LINES = 300
 MOST_BODY_LINES = 40
 DEEPEST_CLOSURE = 2
@@ -205,6 +205,10 @@ EXPORTS = [
     for name, value in _exported(loaded).items()
     if inspect.isroutine(value) or inspect.isclass(value)
 ]
+
+
+def test_dir_shows_what_is_public() -> None:
+    assert dir(fnn) == sorted([*fnn.__all__, "__version__"])
 
 
 @pytest.mark.parametrize("package", [path for path in FILES if path.name == "__init__.py"], ids=_name)

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.errors import check_array, check_shape, check_values, message
+from fnn.errors import check_array, check_shape, check_values, kind, message
 from fnn.typing import Array, Batch
 
 
@@ -17,8 +17,7 @@ def batch_parts(batch: Batch) -> tuple[Array, Array, Array | None]:
         True
     """
     if not isinstance(batch, tuple) or len(batch) not in (2, 3):
-        got = f"a {type(batch).__name__}"
-        raise TypeError(message("batch", got, "a Dataset (x, y)", "Make one: fnn.data.Dataset(x, y)."))
+        raise TypeError(message("batch", kind(batch), "a Dataset (x, y)", "Make one: fnn.data.Dataset(x, y)."))
     for name, array in zip(("x", "y", "weight"), batch, strict=False):
         check_array(f"batch.{name}", array)
     sizes = {np.shape(array)[:1] for array in batch}

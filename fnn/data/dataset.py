@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.errors import check_array, check_finite, check_values, message
+from fnn.errors import check_array, check_finite, check_values, kind, message
 from fnn.typing import Array
 
 
@@ -60,8 +60,7 @@ def check_dataset(data: Any, argument: str = "data", *, values: bool = True) -> 
         (3, 2)
     """
     if not isinstance(data, tuple) or len(data) != 2:
-        got = f"a {type(data).__name__}"
-        raise TypeError(message(argument, got, "a Dataset of examples", "Make one: fnn.data.Dataset(x, y)."))
+        raise TypeError(message(argument, kind(data), "a Dataset of examples", "Make one: fnn.data.Dataset(x, y)."))
     if isinstance(data, Splits):
         raise TypeError(message(argument, "Splits", "a Dataset of examples", "Give its part: .train or .test."))
     for name, array in zip(("x", "y"), data, strict=True):

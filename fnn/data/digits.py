@@ -36,7 +36,9 @@ def digits(*, test_share: float = 0.2, seed: int = 0) -> Splits:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError("fnn.data.digits needs scikit-learn: pip install 'fnn[experiments]'") from error
+        raise ImportError(
+            "fnn.data.digits needs scikit-learn, extra [experiments]: in the clone, pip install -e '.[experiments]'"
+        ) from error
     x: Any
     y: Any
     x, y = load_digits(return_X_y=True)

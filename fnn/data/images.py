@@ -162,7 +162,9 @@ def _decoder(picture: Picture) -> Callable[[Path], np.ndarray | str]:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise ImportError("reading pictures needs Pillow: pip install 'fnn[experiments]'") from error
+        raise ImportError(
+            "reading pictures needs Pillow, extra [experiments]: in the clone, pip install -e '.[experiments]'"
+        ) from error
 
     def decode(file: Path) -> np.ndarray | str:
         try:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn.data.dataset import Dataset, check_dataset, check_numeric, held_alike
-from fnn.errors import message
+from fnn.errors import kind, message
 
 
 @runtime_checkable
@@ -86,7 +86,7 @@ def open_rows(source: Any, argument: str = "source") -> Rows:
         dtypes = [a.dtype for a in first]
     else:
         remedy = "A source has __len__, and __getitem__(i) gives (x, y)."
-        raise TypeError(message(argument, f"a {type(source).__name__}", "a Dataset or a source of examples", remedy))
+        raise TypeError(message(argument, kind(source), "a Dataset or a source of examples", remedy))
     # Here, since jax_enable_x64 is each thread's own, and others read.
     held = [jax.dtypes.canonicalize_dtype(dtype) for dtype in dtypes]
 
@@ -108,7 +108,7 @@ def _example(source: Any, number: int, argument: str) -> tuple[np.ndarray, np.nd
         error.add_note(place)
         raise
     if not isinstance(example, tuple | list) or len(example) != 2:
-        got = f"a {type(example).__name__}"
+        got = kind(example)
         raise TypeError(message(f"{argument}[{number}]", got, "a pair (x, y)", "Return (x, y) for each example."))
     x, y = (np.asarray(part) for part in example)
     for name, part in (("x", x), ("y", y)):

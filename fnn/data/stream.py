@@ -111,7 +111,9 @@ def grain_or_refuse() -> Any:
     try:
         import grain
     except ImportError as error:
-        raise ImportError("streaming data needs Grain: pip install 'fnn[stream]'") from error
+        raise ImportError(
+            "streaming data needs Grain, extra [stream]: in the clone, pip install -e '.[stream]'"
+        ) from error
     return grain
 
 

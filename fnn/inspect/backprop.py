@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fnn.contract import applied
 from fnn.data.batch import batch_parts, weighted_mean
 from fnn.errors import check_callable, message
 from fnn.inspect.tap import Forward, Site
@@ -84,7 +85,7 @@ def backprop(
     x, y, weight = batch_parts(batch)
 
     def whole(params: Params, state: State, x: Array, key: Key | None) -> Array:
-        return net.apply(params, state, x, train=train, key=key)[0]
+        return applied(net, params, state, x, train, key)[0]
 
     forward = Forward(whole, params, state, x, key)
     # Where a 0 is added to an output, the derivative by that 0 is the derivative by the output.

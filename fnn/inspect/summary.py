@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fnn.errors import check_array, message
+from fnn.contract import applied, check_example, initialized
+from fnn.errors import message
 from fnn.inspect.flops import flops_of
 from fnn.inspect.tap import Forward
 from fnn.inspect.trace import own_leaves
@@ -126,15 +127,14 @@ def summary(net: Any, x: Array | jax.ShapeDtypeStruct) -> Summary:
     if not (callable(getattr(net, "init", None)) and callable(getattr(net, "apply", None))):
         remedy = "Make one: fnn.nn.mlp; wrap a Flax module: fnn.interop.from_linen."
         raise TypeError(message("net", f"a {type(net).__name__}", "a network with init and apply", remedy))
-    if not isinstance(x, jax.ShapeDtypeStruct):
-        check_array("x", x)
+    check_example("x", x)
     if not x.shape or not x.shape[0]:
         raise ValueError(message("x", f"shape {x.shape}", "(n, ...) with at least one example"))
     x = jax.ShapeDtypeStruct(x.shape, x.dtype)
-    params, state = jax.eval_shape(lambda x: net.init(jax.random.key(0), x), x)
+    params, state = jax.eval_shape(lambda x: initialized(net, jax.random.key(0), x), x)
 
     def forward(params: Params, state: State, x: Array) -> Array:
-        return net.apply(params, state, x)[0]
+        return applied(net, params, state, x)[0]
 
     name = getattr(net, "name", type(net).__name__)
     program, examples = Forward(forward, params, state, x), x.shape[0]

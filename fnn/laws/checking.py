@@ -155,5 +155,7 @@ def import_hypothesis() -> Any:
     try:
         import hypothesis
     except ImportError as error:
-        raise ImportError("fnn.laws searches counterexamples with Hypothesis: pip install 'fnn[laws]'") from error
+        raise ImportError(
+            "fnn.laws searches counterexamples with Hypothesis, extra [laws]: in the clone, pip install -e '.[laws]'"
+        ) from error
     return hypothesis

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from fnn import keys
+from fnn.contract import applied, check_parts, initialized
 from fnn.errors import check_key, check_shape, message
 from fnn.typing import Apply, Array, Key, Params, State
 
@@ -19,7 +20,17 @@ Init = Callable[[Key, Shaped], tuple[Params, State]]
 OUTPUT, ACTIVATED = "output of a layer", "output of an activation"
 
 
-class Layer(NamedTuple):
+# So that a layer without a name is told that, not that `apply` is missing.
+_MISSING: Any = None
+
+
+class _Parts(NamedTuple):
+    name: str
+    init: Init
+    apply: Apply
+
+
+class Layer(_Parts):
     """A pure function over parameters, and the function that draws the first ones.
 
     A network is a layer too: everything that takes one takes the other.
@@ -30,6 +41,9 @@ class Layer(NamedTuple):
         apply: `apply(params, state, x, *, train=False, key=None) -> (y, state)`. `params` has a gradient,
             `state` has none; both are nested dicts, empty where there is nothing. With `train=False` the
             state comes back as it was and no key is needed.
+
+    Raises:
+        TypeError: no name, or functions that take other arguments.
 
     Example:
         A layer that scales each feature, written from nothing:
@@ -46,9 +60,15 @@ class Layer(NamedTuple):
         Array([[1., 1.]], dtype=float32)
     """
 
-    name: str
-    init: Init
-    apply: Apply
+    __slots__ = ()
+
+    def __new__(cls, name: str, init: Init, apply: Apply = _MISSING) -> "Layer":
+        """A layer of these parts, each checked."""
+        check_parts(name, init, apply)
+        return super().__new__(cls, name, init, apply)
+
+    def __repr__(self) -> str:
+        return f"Layer({self.name!r})"
 
 
 def stateless(name: str, function: Callable[[Array], Array]) -> Layer:
@@ -101,7 +121,7 @@ def sequential(*layers: Layer) -> Layer:
         check_key("key", key)
         params, state = {}, {}
         for name, layer in zip(names, layers, strict=True):
-            p, s = layer.init(keys.for_layer(key, name), x)
+            p, s = initialized(layer, keys.for_layer(key, name), x)
             x = _output(layer, p, s, x)
             params |= _entry(name, p)
             state |= _entry(name, s)
@@ -150,15 +170,18 @@ def residual(layer: Layer, shortcut: Layer | None = None) -> Layer:
         check_layer("shortcut", shortcut)
         return _two_ways(layer, shortcut)
 
+    def init(key: Key, x: Shaped) -> tuple[Params, State]:
+        return initialized(layer, key, x)
+
     def apply(
         params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
     ) -> tuple[Array, State]:
-        f, state = layer.apply(params, state, x, train=train, key=key)
+        f, state = applied(layer, params, state, x, train, key)
         remedy = "The shortcut adds x to it, so f keeps x's shape; else give a shortcut of its own."
         check_shape("output of the inner layer", f, jnp.shape(x), remedy)
         return x + f, state
 
-    return Layer("residual", layer.init, apply)
+    return Layer("residual", init, apply)
 
 
 def _two_ways(layer: Layer, shortcut: Layer) -> Layer:
@@ -168,7 +191,7 @@ def _two_ways(layer: Layer, shortcut: Layer) -> Layer:
         check_key("key", key)
         params, state = {}, {}
         for name, way in ways.items():
-            p, s = way.init(keys.for_layer(key, name), x)
+            p, s = initialized(way, keys.for_layer(key, name), x)
             params |= _entry(name, p)
             state |= _entry(name, s)
         return params, state
@@ -216,7 +239,7 @@ def _called(
     noise = None if key is None else keys.for_layer(key, name)
     # The scope names the layer in profiles, and to fnn.inspect.
     with jax.named_scope(name):
-        y, s = layer.apply(params.get(name, {}), state.get(name, {}), x, train=train, key=noise)
+        y, s = applied(layer, params.get(name, {}), state.get(name, {}), x, train, noise)
         return checkpoint_name(y, OUTPUT), _entry(name, s)
 
 
@@ -243,4 +266,4 @@ def _entry(name: str, tree: Any) -> dict[str, Any]:
 
 
 def _output(layer: Layer, params: Params, state: State, x: Shaped) -> Shaped:
-    return jax.eval_shape(lambda p, s, v: layer.apply(p, s, v)[0], params, state, x)
+    return jax.eval_shape(lambda p, s, v: applied(layer, p, s, v)[0], params, state, x)

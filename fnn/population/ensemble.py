@@ -8,6 +8,7 @@ import numpy as np
 from jax.scipy.special import entr, kl_div
 from jax.typing import ArrayLike
 
+from fnn.contract import applied, initialized
 from fnn.errors import check_count, check_floating, check_key, message
 from fnn.nn import Layer, Shaped
 from fnn.population.members import count
@@ -66,7 +67,7 @@ def ensemble(net: Any, members: int) -> Layer:
 
     def init(key: Key, x: Shaped) -> tuple[Params, State]:
         check_key("key", key)
-        return jax.vmap(lambda k: net.init(k, x))(jax.random.split(key, members))
+        return jax.vmap(lambda k: initialized(net, k, x))(jax.random.split(key, members))
 
     def apply(
         params: Params, state: State, x: Array, *, train: bool = False, key: Key | None = None
@@ -76,7 +77,7 @@ def ensemble(net: Any, members: int) -> Layer:
         noise = None if key is None else jax.random.split(key, members)
 
         def one(params: Params, state: State, noise: Key | None) -> tuple[Array, Array, State]:
-            outputs, state = net.apply(params, state, x, train=train, key=noise)
+            outputs, state = applied(net, params, state, x, train, noise)
             return outputs, jax.nn.log_softmax(class_outputs("outputs of net", outputs)), state
 
         outputs, logs, state = jax.vmap(one)(params, state, noise)
@@ -109,7 +110,7 @@ def member_probabilities(net: Any, states: TrainState, x: Array) -> Array:
     count("states", states)
 
     def one(state: TrainState) -> Array:
-        outputs, _ = net.apply(state.params, state.model_state, x, train=False)
+        outputs, _ = applied(net, state.params, state.model_state, x)
         return jax.nn.softmax(class_outputs("outputs of net", outputs))
 
     return jax.vmap(one)(states)

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn.contract import applied
 from fnn.data import Dataset, check_dataset
 from fnn.errors import check_array, message
 from fnn.train.state import TrainState, check_network, check_state
-from fnn.train.supervised import check_metrics
+from fnn.train.supervised import check_metrics, measured
 from fnn.typing import Array, Metric, Metrics
 
 _ROWS = 1024
@@ -51,14 +52,17 @@ def make_eval(net: Any, metrics: Mapping[str, Metric]) -> Callable[[TrainState, 
         check_state(state)
         data = check_dataset(data)
         outputs = _outputs(net, state, jnp.asarray(data.x))
-        return {name: _reduced(name, metric(outputs, data.y), len(data.x)) for name, metric in metrics.items()}
+        return {
+            name: _reduced(name, measured(name, metric, outputs, data.y), len(data.x))
+            for name, metric in metrics.items()
+        }
 
     return evaluate
 
 
 def _outputs(net: Any, state: TrainState, x: Array) -> Array:
     def forward(x: Array) -> Array:
-        return net.apply(state.params, state.model_state, x, train=False)[0]
+        return applied(net, state.params, state.model_state, x)[0]
 
     examples, rows = len(x), min(_ROWS, len(x))
     blocks = -(-examples // rows)

@@ -1,10 +1,14 @@
 """What a fit tells while it runs: nothing, or a progress bar."""
 
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fnn.errors import message
+
+_BAR, _GAP = 24, 2  # columns
+_STYLES = {"speed": "red", "time": "cyan"}
 
 
 class Reporter:
@@ -38,7 +42,10 @@ class Reporter:
 
 
 class Bar(Reporter):
-    """A progress bar in the terminal: epoch, steps a second, loss, metrics, time left.
+    """A progress bar in the terminal: epoch, steps a second, loss, metrics, time so far and time left.
+
+    Where the terminal is too narrow for all of them, first the training metrics go, then the speed, then the
+    bar itself, then what is measured in validation beside its loss. The rest stays.
 
     Args:
         part: what the parts of the work are called.
@@ -51,39 +58,101 @@ class Bar(Reporter):
     def __init__(self, part: str = "epoch", unit: str = "steps") -> None:
         self._part, self._unit = part, unit
         self._epochs, self._steps = 0, 1
-        self._bar: Any = None
-        self._task: Any = None
+        self._step, self._metrics = 0, {}
+        self._outcome, self._ended = "", None
+        self._console: Any = None
+        self._live: Any = None
+        self._width, self._dropped = 0, frozenset()
 
     def start(self, epochs: int, steps: int) -> None:
         """Draws the empty bar."""
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich import get_console
+        from rich.live import Live
 
-        self._epochs, self._steps = epochs, steps
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[speed]}"),
-            TextColumn("{task.fields[metrics]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        self._bar.start()
-        self._task = self._bar.add_task("compiling", total=epochs * steps, speed="", metrics="")
+        self._epochs, self._steps, self._begun = epochs, steps, time.perf_counter()
+        self._console = get_console()
+        self._live = Live(console=self._console, get_renderable=self._line, refresh_per_second=10)
+        self._live.start()
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Moves the bar to this step."""
-        epoch = min(step // self._steps + 1, self._epochs)
-        speed = f"{step / self.train_seconds:,.0f} {self._unit}/s" if self.train_seconds else ""
-        values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name != "grad_norm")
-        self._bar.update(
-            self._task, completed=step, description=f"{self._part} {epoch}/{self._epochs}", speed=speed, metrics=values
-        )
+        self._step, self._metrics = step, dict(metrics)
 
     def finish(self, outcome: str) -> None:
         """Leaves the bar as it is, with the outcome beside it."""
-        self._bar.update(self._task, description=outcome)
-        self._bar.stop()
+        self._outcome, self._ended = outcome, time.perf_counter()
+        self._dropped = frozenset()
+        self._live.stop()
+
+    def _line(self) -> Any:
+        """What is shown now, in one line of the terminal."""
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        pieces, width = self._pieces(), self._console.width
+        if width != self._width:
+            self._width, self._dropped = width, frozenset()
+        # What was dropped stays so: numbers change their length, and the line would flicker.
+        self._dropped = dropped(pieces, width, self._dropped)
+        shown = [name for name in pieces if name not in self._dropped]
+        line = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+        for _ in shown:
+            line.add_column(no_wrap=True)
+        bar = ProgressBar(self._epochs * self._steps, self._step, width=_BAR)
+        line.add_row(*(bar if name == "bar" else Text(pieces[name], _STYLES.get(name, "")) for name in shown))
+        return line
+
+    def _pieces(self) -> dict[str, str]:
+        """All that there is to show, by name, in its order."""
+        epoch = min(self._step // self._steps + 1, self._epochs)
+        running = f"{self._part} {epoch}/{self._epochs}" if self._step else "compiling"
+        seconds, per_second = (self._ended or time.perf_counter()) - self._begun, 0.0
+        if self.train_seconds:
+            per_second = self._step / self.train_seconds
+        left = ""
+        if per_second and not self._outcome:
+            left = f", {_clock((self._epochs * self._steps - self._step) / per_second)} left"
+        return {
+            "what": self._outcome or running,
+            "bar": " " * _BAR,
+            **({"speed": f"{per_second:,.0f} {self._unit}/s"} if per_second else {}),
+            **{name: f"{name} {value:.4g}" for name, value in self._metrics.items() if name != "grad_norm"},
+            "time": f"{_clock(seconds)}{left}",
+        }
+
+
+def dropped(pieces: Mapping[str, str], width: int, already: Collection[str] = ()) -> frozenset[str]:
+    """Which pieces of a line to leave out, so that the rest fits.
+
+    Args:
+        pieces: texts by name, in their order; metrics are all but "what", "bar", "speed" and "time".
+        width: of the terminal, in columns.
+        already: what is left out in any case.
+
+    Example:
+        >>> line = {"what": "epoch 3/9", "speed": "99 steps/s", "loss": "loss 1", "val_loss": "val_loss 2"}
+        >>> [sorted(dropped(line, width)) for width in (50, 40, 25)]
+        [[], ['loss'], ['loss', 'speed']]
+    """
+    metrics = [name for name in pieces if name not in ("what", "bar", "speed", "time")]
+    kept = "val_loss" if "val_loss" in metrics else "loss"
+    others = [name for name in reversed(metrics) if name not in ("loss", kept)]
+    training = [*(name for name in others if not name.startswith("val_")), *({"loss"} - {kept})]
+    validation = [name for name in others if name.startswith("val_")]
+    out = set(already) & set(pieces)
+    for name in (*training, "speed", "bar", *validation):
+        shown = [len(text) for other, text in pieces.items() if other not in out]
+        if sum(shown) + _GAP * (len(shown) - 1) <= width:
+            break
+        out |= {name} & set(pieces)
+    return frozenset(out)
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    hours = f"{whole // 3600}:" if whole >= 3600 else ""
+    return f"{hours}{whole // 60 % 60:0{2 if hours else 1}}:{whole % 60:02}"
 
 
 def reporter_for(progress: bool | Reporter) -> Reporter:

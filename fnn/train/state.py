@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from fnn import jaxlibs, keys
-from fnn.errors import check_array, check_key, check_trainable, message
+from fnn.contract import check_example, check_signatures, initialized
+from fnn.errors import check_key, check_trainable, message
 from fnn.typing import Array, Key, OptState, Params, State
 
 
@@ -39,7 +40,8 @@ def init_state(key: Key, net: Any, tx: optax.GradientTransformation, x: Any) -> 
         x: an example batch, or its `jax.ShapeDtypeStruct`.
 
     Raises:
-        TypeError: not a typed key, not a network, or parameters without a gradient (the leaf is named).
+        TypeError: not a typed key, not a network, an init that returns anything but (params, state), or
+            parameters without a gradient (the leaf is named).
 
     Example:
         >>> net = fnn.nn.mlp([4, 2])
@@ -51,9 +53,9 @@ def init_state(key: Key, net: Any, tx: optax.GradientTransformation, x: Any) -> 
     check_key("key", key)
     check_network(net)
     check_optimizer(tx)
-    check_array("x", x)
+    check_example("x", x)
     shaped = jax.ShapeDtypeStruct(jnp.shape(x), jax.dtypes.canonicalize_dtype(x.dtype))
-    params, model_state = net.init(keys.for_init(key), shaped)
+    params, model_state = initialized(net, keys.for_init(key), shaped)
     check_trainable("params", params)
     # Copies, so that the state may be donated while the caller's own arrays live on; their dtypes named, since a
     # weak type would be gone after the first step, and the second step compiled again.
@@ -98,3 +100,4 @@ def check_network(net: Any) -> None:
         raise TypeError(
             message("net", f"a {type(net).__name__}", "a network with init and apply (fnn.nn.Layer)", remedy)
         )
+    check_signatures(str(getattr(net, "name", type(net).__name__)), net.init, net.apply)

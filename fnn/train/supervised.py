@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from fnn import keys
+from fnn.contract import applied
 from fnn.data.batch import batch_parts, weighted_mean
 from fnn.errors import check_callable, check_floating, check_key, check_scalar, is_zero, message
 from fnn.train.state import check_network
@@ -68,7 +69,7 @@ def supervised(
     def loss_fn(params: Params, state: State, batch: Batch, key: Key | None) -> tuple[Array, tuple[State, Metrics]]:
         given = batch_parts(batch)
         x, y, weight = given if augment is None else _augmented(augment, key, batch)
-        outputs, state = net.apply(params, state, x, train=True, key=key)
+        outputs, state = applied(net, params, state, x, train=True, key=key)
         # Means over examples are float32 or wider, whatever the network computes in.
         outputs = cast(outputs, jnp.promote_types(outputs.dtype, jnp.float32))
         # The scope tells fnn.inspect.first_nonfinite where the network ends.
@@ -77,7 +78,9 @@ def supervised(
             check_floating("result of loss", values, "It needs a gradient; what has none goes into metrics.")
             mean = weighted_mean("loss", values, weight, len(x))
             objective = mean + _penalty(params, l2, jnp.square) + _penalty(params, l1, jnp.abs)
-        measures = {name: weighted_mean(name, f(outputs, given[1]), weight, len(x)) for name, f in named.items()}
+        measures = {
+            name: weighted_mean(name, measured(name, f, outputs, given[1]), weight, len(x)) for name, f in named.items()
+        }
         return objective, (state, measures)
 
     return takes_weights(loss_fn)
@@ -126,6 +129,22 @@ def check_metrics(metrics: Mapping[str, Metric] | None, taken: Collection[str] =
             expected = f"a name other than {', '.join(taken)} and val_..."
             raise ValueError(message("metrics", f"the name '{name}'", expected, "The run reports those itself."))
     return metrics
+
+
+def measured(name: str, metric: Metric, outputs: Array, targets: Array) -> Any:
+    """What a metric gives; its refusal says that it is the metric's, not the loss's.
+
+    Example:
+        >>> measured("accuracy", fnn.metrics.accuracy, jnp.eye(2), jnp.array([0, 0]))
+        Array([1., 0.], dtype=float32)
+    """
+    try:
+        return metric(outputs, targets)
+    except (TypeError, ValueError) as error:
+        # Only these two themselves: their kin (of JAX, of Unicode) may take other arguments.
+        if type(error) not in (TypeError, ValueError) or name == "loss":
+            raise
+        raise type(error)(f"metrics['{name}'], {error}") from error
 
 
 def _augmented(augment: Augmentation, key: Key | None, batch: Batch) -> tuple[Array, Array, Array | None]:

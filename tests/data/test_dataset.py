@@ -36,7 +36,7 @@ def test_whole_numbers_pass(x: np.ndarray) -> None:
     ("data", "error", "match"),
     [
         ([X, Y], TypeError, r"data: got a list, expected a Dataset of examples. Make one: fnn.data.Dataset"),
-        (X, TypeError, r"data: got a ndarray, expected a Dataset"),
+        (X, TypeError, r"data: got an array of shape .*, expected a Dataset"),
         ((X, Y, Y), TypeError, r"data: got a tuple, expected a Dataset"),
         (WeightedBatch(X, Y, Y), TypeError, r"data: got a WeightedBatch, expected a Dataset"),
         (([[1.0], [2.0]], Y), TypeError, r"data\.x: got a list of 2, expected an array. Convert it: jnp\.asarray"),

@@ -57,5 +57,8 @@ def test_a_wrong_share_is_refused() -> None:
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match=r"fnn\.data\.digits needs scikit-learn: pip install 'fnn\[experiments\]'"):
+    with pytest.raises(
+        ImportError,
+        match=r"fnn\.data\.digits needs scikit-learn, extra \[experiments\]: .* pip install -e '\.\[experi",
+    ):
         digits()

@@ -351,7 +351,9 @@ def test_paths_that_are_no_files(folder: Path) -> None:
 
 def test_without_pillow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
-    with pytest.raises(ImportError, match=r"needs Pillow: pip install 'fnn\[experiments\]'"):
+    with pytest.raises(
+        ImportError, match=r"needs Pillow, extra \[experiments\]: .* pip install -e '\.\[experiments\]'"
+    ):
         image_folder(folder)
 
 

@@ -115,7 +115,7 @@ GOOD: dict[str, Any] = {"data": _data([0, 0, 1, 1]), "test_share": 0.5, "seed": 
             ValueError,
             r"data\.y: got shape \(2, 1\), expected shape \(n,\).*stratify=False",
         ),
-        ({"data": np.ones(3)}, TypeError, r"data: got a ndarray, expected a Dataset"),
+        ({"data": np.ones(3)}, TypeError, r"data: got an array of shape .*, expected a Dataset"),
     ],
 )
 def test_wrong_arguments_are_refused(wrong: dict[str, Any], error: type[Exception], match: str) -> None:

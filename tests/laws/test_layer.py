@@ -406,6 +406,17 @@ def test_a_dead_parameter_and_a_false_gradient_are_named() -> None:
         check_layer(FAULTS["a gradient stopped"][0](), X, laws=["gradient_is_right"]).raise_if_broken()
 
 
+def test_dtypes_that_follow_x64_are_named_together_with_the_remedy() -> None:
+    match = (
+        r"params/b, params/w: float32 without jax_enable_x64 and float64 with it\. Make .*jnp\.zeros\(shape, x\.dtype"
+    )
+    with pytest.raises(LawViolation, match=match):
+        check_layer(FAULTS["the default dtype"][0](), X, laws=["x64_keeps_float32"]).raise_if_broken()
+    made = _layer(lambda x: jnp.zeros(x.shape), lambda key, x: {})
+    with pytest.raises(LawViolation, match=r"output: float32 without jax_enable_x64 and float64 with it\. Make it in"):
+        check_layer(made, X, laws=["x64_keeps_float32"]).raise_if_broken()
+
+
 def test_the_counterexample_can_be_typed_in() -> None:
     layer = FAULTS["divided by its length"][0]()
     with pytest.raises(LawViolation, match="finite_output_and_gradient is broken") as caught:

@@ -10,6 +10,7 @@ import pytest
 import fnn
 from fnn.data import Dataset, WeightedBatch
 from fnn.train import supervised
+from fnn.train.supervised import measured
 
 NET = fnn.nn.mlp([1])
 PARAMS = {"dense_0": {"w": jnp.array([[2.0], [-3.0]]), "b": jnp.array([0.5])}}
@@ -131,3 +132,25 @@ def test_a_loss_needs_a_gradient() -> None:
 def test_names_of_metrics_that_are_refused(name: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^metrics: got the name"):
         supervised(NET, fnn.losses.squared_error, metrics={name: fnn.losses.absolute_error})
+
+
+def test_a_metric_that_refuses_says_that_it_is_the_metric() -> None:
+    net, one_hot = fnn.nn.mlp([3]), jnp.eye(3)
+    metrics = {"accuracy": fnn.metrics.accuracy}
+    state = fnn.train.init_state(jax.random.key(0), net, fnn.optim.sgd(0.1), X)
+    loss_fn = supervised(net, fnn.losses.softmax_cross_entropy, metrics=metrics)
+    match = r"^metrics\['accuracy'\], labels: got dtype float32, .* One-hot rows: give labels\.argmax\(axis=-1\)\.$"
+    with pytest.raises(TypeError, match=match):
+        loss_fn(state.params, {}, (X, one_hot), None)
+    with pytest.raises(TypeError, match=match):
+        fnn.train.make_eval(net, metrics)(state, Dataset(X, one_hot))
+
+
+def test_a_loss_and_foreign_errors_keep_their_own_words() -> None:
+    def fails(outputs: Any, targets: Any) -> Any:
+        raise UnicodeDecodeError("utf-8", b"", 0, 1, "mine")
+
+    with pytest.raises(UnicodeDecodeError, match="mine"):
+        measured("mine", fails, X, Y)
+    with pytest.raises(ValueError, match=r"^targets: got shape"):
+        measured("loss", fnn.losses.squared_error, X, Y)

@@ -45,7 +45,8 @@ def check_layer(
         A report with a row for each law. `print(report)` shows it; `report.raise_if_broken()` is for tests.
 
     Raises:
-        ValueError, TypeError: not a layer, not a batch, unknown names; what the layer's init raises.
+        ValueError, TypeError: not a layer, not a batch, unknown names; functions that take or return anything
+            but a layer's; what the layer's init raises.
         ImportError: Hypothesis is not installed.
 
     Example:

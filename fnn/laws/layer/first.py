@@ -1,7 +1,6 @@
 """Laws of a layer's first parameters and state."""
 
 import itertools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -110,17 +109,21 @@ def x64_keeps_float32(net: Net) -> None:
     """With jax_enable_x64, a float32 batch has the parameters, state and output dtypes that it has without."""
     x = jax.ShapeDtypeStruct(net.x.shape, jnp.float32)
 
-    def dtypes() -> list[Any]:
+    def dtypes() -> dict[str, str]:
         first = jax.eval_shape(lambda key: net.layer.init(key, x), jax.random.key(0))
         y = jax.eval_shape(lambda p, s, v: net.eager(p, s, v)[0], *first, x)
-        return [(name, dtype) for name, _, dtype, _ in abstract({"init": first, "output": y}) if "float" in dtype]
+        parts = {"output": y, "params": first[0], "state": first[1]}
+        return {name: dtype for name, _, dtype, _ in abstract(parts) if "float" in dtype}
 
-    without = dtypes()
+    narrow = dtypes()
     with jax.enable_x64(True):
         wide = dtypes()
-    for (name, a), (_, b) in zip(without, wide, strict=True):
-        if a != b:
-            raise Broken(f"{name} is {a}, with jax_enable_x64 {b}")
+    changed = [name for name, dtype in narrow.items() if wide[name] != dtype]
+    if changed:
+        # Where a parameter changes, the output follows.
+        made = [name for name in changed if name != "output"] or changed
+        dtype = f"{narrow[made[0]]} without jax_enable_x64 and {wide[made[0]]} with it"
+        raise Broken(f"{', '.join(made)}: {dtype}. Make it in the dtype of x: jnp.zeros(shape, x.dtype)")
 
 
 LAWS: tuple[Law, ...] = (

@@ -1,5 +1,6 @@
 """The layer that is checked, and what is seen of it without being told."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -8,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fnn.errors import check_array, check_choice, message
+from fnn.contract import check_example, check_returned, initialized
+from fnn.errors import check_choice, message
 from fnn.laws.checking import Trait
 from fnn.laws.compare import numbers
 from fnn.laws.probes import Counted, overruled, quickly, refusal, to_numpy
@@ -24,7 +26,7 @@ class Net:
 
     def __init__(self, layer: Any, x: Any, traits: Mapping[str, bool] | None):
         check_network(layer)
-        check_array("x", x)
+        check_example("x", x)
         if not np.shape(x):
             raise ValueError(message("x", "shape ()", "a batch, examples first", "One example is x[None]."))
         for name in traits or {}:
@@ -33,10 +35,25 @@ class Net:
         self.name = str(getattr(layer, "name", type(layer).__name__))
         self.x = _batch(x)
         self.key = jax.random.key(7)
-        self.params, self.state = self.init()
+        self.params, self.state = initialized(layer, jax.random.key(0), self.shaped)
+        self._check_results()
         self.evaluate: Callable[..., Any] = jax.jit(self.eager)
         self.traced = Counted(self.eager_train)
         self.train: Callable[..., Any] = jax.jit(self.traced)
+
+    def _check_results(self) -> None:
+        """Refuses a layer that returns anything but (y, state), which would break every law for one reason."""
+        returned: list[Any] = []
+
+        def both() -> None:
+            for train, key in ((False, None), (True, self.key)):
+                returned.append(self.layer.apply(self.params, self.state, self.x, train=train, key=key))
+
+        # Traced, so that nothing is computed. What else goes wrong here is for the laws to tell.
+        with contextlib.suppress(Exception):
+            jax.eval_shape(both)
+        for one in returned:
+            check_returned(self.layer, "apply", one)
 
     def trait(self, name: str) -> Trait:
         """A trait as the caller knows it, else as it is seen."""
