@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fnn.errors import message
+from fnn.errors import kind, message
 from fnn.plot.style import BLUE, GREY, VERMILION, figure_of, styled
 
 _TITLES = {"grad_norm": "norm of the gradient", "loss": "mean loss"}
@@ -23,6 +23,7 @@ def learning_curves(history: Mapping[str, ArrayLike]) -> Any:
         history: arrays with one entry an epoch, by name, as `fnn.fit` returns them.
 
     Raises:
+        TypeError: not a mapping, such as a whole `FitResult`.
         ValueError: an empty history, columns of different length, or of several runs.
 
     Example:
@@ -30,6 +31,9 @@ def learning_curves(history: Mapping[str, ArrayLike]) -> Any:
         >>> [axes.get_ylabel() for axes in figure.axes]
         ['mean loss', 'accuracy']
     """
+    if not isinstance(history, Mapping):
+        remedy = "Give result.history." if hasattr(history, "history") else ""
+        raise TypeError(message("history", kind(history), "arrays of one entry an epoch, by name", remedy))
     columns = {name: np.asarray(values, np.float64) for name, values in history.items()}
     shapes = {values.shape for values in columns.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1 or shapes == {(0,)}:

@@ -41,7 +41,9 @@ def styled(draw: Callable[P, Any]) -> Callable[P, Any]:
         try:
             import matplotlib as mpl
         except ImportError as error:
-            raise ImportError("fnn.plot needs matplotlib: pip install 'fnn[experiments]'") from error
+            raise ImportError(
+                "fnn.plot needs matplotlib, extra [experiments]: in the clone, pip install -e '.[experiments]'"
+            ) from error
         with mpl.rc_context(_STYLE):
             return draw(*args, **kwargs)
 

@@ -67,7 +67,7 @@ def export(
     Source: the pages "Exporting and serializing" and "Shape polymorphism" of the JAX documentation.
     """
     if importlib.util.find_spec("flatbuffers") is None:
-        raise ImportError("fnn.export needs flatbuffers: pip install 'fnn[export]'")
+        raise ImportError("fnn.export needs flatbuffers, extra [export]: in the clone, pip install -e '.[export]'")
     check_network(net)
     file = checked_file(path)
     example = _one_example(x)

@@ -46,6 +46,11 @@ class FitResult(NamedTuple):
     best: TrainState
     history: History
 
+    def __repr__(self) -> str:
+        epochs = len(next(iter(self.history.values()), ()))
+        last = ", ".join(f"{name} {float(v[-1]):.4g}" for name, v in self.history.items() if len(v))
+        return f"FitResult({self.state.step} steps, {epochs} epochs{last and ': ' + last})"
+
 
 def fit(
     net: Any,

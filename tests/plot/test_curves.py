@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fnn import plot
+from fnn.train import FitResult
 from tests.plot.drawing import HISTORY, drawn, said
 
 EPOCHS = len(HISTORY["loss"])
@@ -108,3 +109,12 @@ def test_wrong_arguments_are_refused(case: str) -> None:
     call, error, match = BAD[case]
     with pytest.raises(error, match=match):
         call()
+
+
+def test_a_whole_result_is_no_history() -> None:
+    state: Any = None
+    result: Any = FitResult(state, state, {"loss": jnp.ones(2)})
+    with pytest.raises(TypeError, match=r"^history: got a FitResult, .* by name\. Give result\.history\.$"):
+        plot.learning_curves(result)
+    with pytest.raises(TypeError, match=r"^history: got a list, expected arrays of one entry an epoch, by name\.$"):
+        plot.learning_curves([1.0])  # pyright: ignore[reportArgumentType]

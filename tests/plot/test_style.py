@@ -73,7 +73,9 @@ def test_no_display_no_pyplot_and_no_settings_are_touched(name: str) -> None:
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"fnn\.plot needs matplotlib: pip install 'fnn\[experiments\]'"):
+    with pytest.raises(
+        ImportError, match=r"fnn\.plot needs matplotlib, extra \[experiments\]: .* -e '\.\[experiments\]'"
+    ):
         plot.learning_curves({"loss": [1.0]})
 
 

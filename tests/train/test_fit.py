@@ -329,3 +329,13 @@ def test_an_interrupt_in_the_middle_of_a_call_gives_what_there_was_before(monkey
     result = caught.value.result
     assert int(result.state.step) == 0
     assert jax.tree.all(jax.tree.map(lambda w: bool(np.isfinite(w).all()), result.state.params))
+
+
+def test_a_result_shows_itself_in_one_line() -> None:
+    result = fit(epochs=2)
+    assert repr(result).startswith(f"FitResult({int(result.state.step)} steps, 2 epochs: ")
+    assert f"loss {float(result.history['loss'][-1]):.4g}" in repr(result)
+    assert len(repr(result)) < 120
+    assert result._fields == ("state", "best", "history")
+    none = result._replace(history={"loss": result.history["loss"][:0]})
+    assert repr(none) == f"FitResult({int(result.state.step)} steps, 0 epochs)"
