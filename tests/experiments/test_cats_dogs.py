@@ -40,7 +40,7 @@ def test_everything_is_written(trained: tuple[FolderOptions, str]) -> None:
     assert f"12x12, {options.model}" in printed
     pictures = ["learning_curves", "confusion_matrix", "predictions", "filters", "feature_maps"]
     pictures += ["gradient_flow", "update_ratios"]
-    record = {"history.csv", "layers.csv", "examples.npz", "summary.json"}
+    record = {"history.csv", "layers.csv", "examples.npz", "summary.json", "network.txt"}
     files = {*(f"{name}.png" for name in pictures), *record, "model.npz"}
     assert {path.name for path in (options.out / "cats_dogs").iterdir()} == files
     summary = json.loads((options.out / "cats_dogs" / "summary.json").read_text())["figures"]

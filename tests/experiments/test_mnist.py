@@ -57,7 +57,7 @@ def test_the_table_and_what_is_learned(trained: tuple[ImageOptions, str]) -> Non
 
 def test_everything_is_written(trained: tuple[ImageOptions, str]) -> None:
     options, _ = trained
-    record = {"history.csv", "layers.csv", "examples.npz", "summary.json"}
+    record = {"history.csv", "layers.csv", "examples.npz", "summary.json", "network.txt"}
     files = {f"{name}.png" for name in PICTURES[options.model]} | record | {"model.npz"}
     assert {path.name for path in (options.out / "mnist").iterdir()} == files
     assert len((options.out / "mnist" / "history.csv").read_text().splitlines()) == options.epochs + 1
