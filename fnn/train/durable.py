@@ -58,8 +58,10 @@ def resumed(saver: Saver, carry: Carry) -> Carry:
         CorruptCheckpoint: the newest one is not what was saved.
 
     Example:
-        >>> resumed(Unsaved(), "the first carry")
-        'the first carry'
+        >>> state = fnn.train.TrainState(jnp.array(0), {}, {}, (), jax.random.key(0))
+        >>> carry = fnn.train.chunk.first_carry(state, 2, [], [])
+        >>> resumed(Unsaved(), carry) is carry
+        True
     """
     if isinstance(saver, Unsaved) or latest(saver.directory) is None:
         return carry

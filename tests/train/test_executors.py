@@ -197,7 +197,7 @@ def test_labels_out_of_range_are_found_before_training(bad: int, executor: str) 
         ({"data": [(0.0, 1)], "executor": "chunks"}, TypeError, r"data: got a list, .* give executor=\"host\""),
         ({"data": [], "executor": "host"}, ValueError, r"data: got no examples"),
         ({"data": [(0.0, 1)] * 3, "executor": "host"}, ValueError, r"batch_size: got 4, expected at most the 3"),
-        ({"data": np.ones((9, 2)), "executor": "host"}, TypeError, r"data: got a ndarray, expected a Dataset"),
+        ({"data": np.ones((9, 2)), "executor": "host"}, TypeError, r"data: got an array of shape"),
     ],
 )
 def test_wrong_calls(changes: dict[str, Any], error: type[Exception], match: str) -> None:

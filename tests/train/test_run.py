@@ -175,7 +175,7 @@ def data_with(x: float = 0.0, y: float = 0.0) -> Dataset:
         (Dataset(jnp.zeros((0, 1)), jnp.zeros(0)), 2, 1, ValueError, r"data: got no examples"),
         (Dataset(jnp.zeros((3, 1)), jnp.zeros(2)), 2, 1, ValueError, r"3 examples in x and 2 targets"),
         (([[0.0]], [1.0]), 1, 1, TypeError, r"data.x: got a list of 1, expected an array"),
-        (np.zeros((3, 1)), 1, 1, TypeError, r"data: got a ndarray, expected a Dataset"),
+        (np.zeros((3, 1)), 1, 1, TypeError, r"data: got an array of shape"),
     ],
 )
 def test_wrong_calls(data: Any, batch_size: Any, epochs: Any, error: type[Exception], match: str) -> None:

@@ -56,7 +56,7 @@ def no_tracer_leaks(stepper: Stepper) -> None:
 @law()
 def jit_is_eager(stepper: Stepper) -> None:
     """Compiled or not, new state and metrics are the same up to rounding."""
-    stepper.agree(stepper.first, stepper.step, "compiled", "eager")
+    stepper.agree(stepper.first, stepper.step, "compiled", "eager", expected=stepper.eager)
 
 
 @law()
@@ -99,7 +99,7 @@ def donation_is_used(stepper: Stepper) -> None:
     kept = [name for name, leaf in named_leaves(state).items() if leaf.size and not leaf.is_deleted()]
     if kept:
         raise Broken(f"not given up: {', '.join(kept)}")
-    stepper.agree(got, stepper.compiled, "with a donated state", "with a kept one")
+    stepper.agree(got, stepper.compiled, "with a donated state", "with a kept one", expected=stepper.first)
 
 
 @law()

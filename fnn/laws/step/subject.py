@@ -68,13 +68,16 @@ class Stepper:
         """How far two results may lie apart, relative: this, or some roundings of the narrowest numbers within."""
         return max(least, 4 * self._coarsest)
 
-    def agree(self, got: Any, reference: Callable[[Any, Batch], Any], what: str, other: str) -> None:
+    def agree(
+        self, got: Any, reference: Callable[[Any, Batch], Any], what: str, other: str, *, expected: Any = None
+    ) -> None:
         """A result is that of `reference(state, batch)`, up to rounding and what the step makes of rounding.
 
         Where a gradient is as small as Adam's eps, its last digit is a visible part of a step. So numbers that
-        lie further apart are compared with how far they move where the last digits of state and batch do.
+        lie further apart are compared with how far they move where the last digits of state and batch do. `expected`
+        is what the reference gives, if that is known.
         """
-        expected, least = reference(self.state, self.batch), self.rounding(_ROUNDING)
+        expected, least = reference(self.state, self.batch) if expected is None else expected, self.rounding(_ROUNDING)
         try:
             close(got, expected, least, what, other)
         except Broken:
