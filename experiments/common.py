@@ -268,6 +268,4 @@ def tell_report(folder: Path) -> None:
 
 def save_params(folder: Path, state: TrainState) -> None:
     """Writes params.npz: arrays by path, "dense_0/w"."""
-    with (folder / "params.npz").open("wb") as file:
-        arrays: dict[str, Any] = {name: np.asarray(w) for name, w in fnn.tree.named_leaves(state.params).items()}
-        np.savez(file, **arrays)
+    fnn.shipping.save_params(folder / "params.npz", state.params)

@@ -1,9 +1,7 @@
 """What this machine computes with: versions, devices, settings."""
 
-import importlib
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fnn import jaxlibs
+from fnn.record.words import packages
 
 _BITS = {23: "full float32", 10: "TF32, about three decimal digits", 7: "bfloat16, about two decimal digits"}
 
@@ -56,18 +55,7 @@ def facts() -> Facts:
     settings["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") or "none"
     settings["cache"] = compilation_cache()
     told = tuple(f"{device}: {device.device_kind}, {_memory(device)}" for device in devices)
-    return Facts(_versions(), known, settings, told, error, fault is not None and here in fault.platforms)
-
-
-def _versions() -> dict[str, str]:
-    # The tree that runs, which need not be the one that is installed.
-    found = {"python": platform.python_version(), "fnn": importlib.import_module("fnn").__version__}
-    for name in ("jax", "jaxlib", "optax", "flax", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found | {"jaxlib": jaxlibs.installed()}
+    return Facts(packages(), known, settings, told, error, fault is not None and here in fault.platforms)
 
 
 def precision() -> str:

@@ -211,4 +211,6 @@ def numbers(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _said(value: Any) -> str:
     if isinstance(value, list | tuple):
         return escape(", ".join(map(str, value)))
-    return escape({True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return escape(str(value))

@@ -1,12 +1,15 @@
 """Figures and versions in words."""
 
+import importlib
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import jax
 import numpy as np
+
+from fnn import jaxlibs
 
 
 def versions() -> dict[str, str]:
@@ -16,10 +19,26 @@ def versions() -> dict[str, str]:
         >>> list(versions())[:2]
         ['python', 'fnn']
     """
-    packages = {name: version(name) for name in ("fnn", "jax", "jaxlib", "optax", "flax", "numpy")}
     devices = jax.devices()
     machine = {"backend": devices[0].platform, "devices": f"{len(devices)} x {devices[0].device_kind}"}
-    return {"python": platform.python_version(), **packages, **machine}
+    return packages() | machine
+
+
+def packages() -> dict[str, str]:
+    """The versions alone, of Python and of each package, which start no backend.
+
+    Example:
+        >>> list(packages())[:3]
+        ['python', 'fnn', 'jax']
+    """
+    # The tree that runs, which need not be the one that is installed.
+    found = {"python": platform.python_version(), "fnn": importlib.import_module("fnn").__version__}
+    for name in ("jax", "jaxlib", "optax", "flax", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found | {"jaxlib": jaxlibs.installed()}
 
 
 def worded(figures: Mapping[str, Any]) -> dict[str, str]:
