@@ -23,7 +23,7 @@ FLOORS = [
     {"targets", "contract"},
     {"activations", "augment", "initializers", "losses", "metrics", "data"},
     {"optim", "nn"},
-    {"inspect", "checkpoint"},
+    {"inspect", "checkpoint", "parallel"},
     {"train"},
     {"interop"},
     {"population"},

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from fnn.checkpoint import together
 from fnn.checkpoint.leaves import arrays_of, check_alike, check_held, described, is_key, key_kinds, put_back
 from fnn.checkpoint.seal import Wrong, check_files, corrupt, opened, seal, to_disk
 from fnn.errors import check_count, message
@@ -30,6 +31,9 @@ def save(
     It is written beside the others under another name, sealed with a checksum of every file, brought to the disk,
     and renamed at last. So a save that is killed, or finds the disk full, leaves the ones before as they were, and
     what it has left goes with the next save.
+
+    Of a run of several processes each calls it, after the same step, and writes the arrays of its own devices; it is
+    there once all have written. They must share the folder.
 
     Args:
         directory: the folder of a run's checkpoints; it is made.
@@ -52,9 +56,6 @@ def save(
         >>> restore(folder, {"w": jnp.zeros(3), "key": jax.random.key(1)})["w"]
         Array([1., 1., 1.], dtype=float32)
     """
-    if jax.process_count() > 1:
-        remedy = "With several processes use Orbax itself for now."
-        raise ValueError(message("save", f"{jax.process_count()} processes", "one", remedy))
     check_count("step", step, minimum=0)
     if keep is not None:
         check_count("keep", keep)
@@ -64,16 +65,24 @@ def save(
     if target.exists():
         remedy = "Save another step, or into another folder; delete this one if it is of no use."
         raise ValueError(message("step", f"{step}, which is saved in {directory}", "a step that is not", remedy))
-    partial = _beside(directory)
+    partial = together.beside(directory, step) if together.several() else _beside(directory)
     _writing.add(partial.name)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        _clear(directory)
-        partial.mkdir()
+        with together.by_the_first() as first:
+            if first:
+                directory.mkdir(parents=True, exist_ok=True)
+                _clear(directory)
+                if together.several():
+                    together.clear(directory)
+                partial.mkdir()
         _write(partial / _ARRAYS, arrays_of(tree))
-        seal(partial, step, {"leaves": leaves, "keys": key_kinds(tree), "about": said})
-        partial.rename(target)
-        to_disk(directory)
+        with together.by_the_first() as first:
+            if first:
+                seal(partial, step, {"leaves": leaves, "keys": key_kinds(tree), "about": said})
+                partial.rename(target)
+                to_disk(directory)
+                if keep is not None:
+                    _prune(directory, keep, step)
     except Exception as error:
         last = latest(directory)
         there = "No checkpoint is there yet." if last is None else f"That of step {last} is there as it was."
@@ -81,8 +90,6 @@ def save(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         _writing.discard(partial.name)
-    if keep is not None:
-        _prune(directory, keep, step)
 
 
 def restore(directory: str | Path, like: Any, *, step: int | None = None) -> Any:

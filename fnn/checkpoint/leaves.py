@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fnn.checkpoint.together import placed
 from fnn.errors import message
 from fnn.tree import named_leaves
 
@@ -116,8 +117,7 @@ def put_back(like: Any, arrays: Mapping[str, Any], kinds: Mapping[str, str]) -> 
         if is_key(old):
             shape = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(old.shape, old.dtype)).shape
             data = arrays.get(name, np.zeros(shape, np.uint32))
-            key = jax.random.wrap_key_data(jnp.asarray(data), impl=kinds[name])
-            return key if getattr(old, "sharding", None) is None else jax.device_put(key, old.sharding)
+            return placed(jax.random.wrap_key_data(jnp.asarray(data), impl=kinds[name]), old)
         if not hasattr(old, "dtype"):
             return arrays[name].item()
         return arrays[name] if name in arrays else _empty(old)
@@ -128,4 +128,4 @@ def put_back(like: Any, arrays: Mapping[str, Any], kinds: Mapping[str, str]) -> 
 def _empty(old: Any) -> Any:
     if isinstance(old, np.ndarray | np.generic):
         return np.zeros(old.shape, old.dtype)
-    return jax.device_put(jnp.zeros(old.shape, old.dtype), getattr(old, "sharding", None))
+    return placed(jnp.zeros(old.shape, old.dtype), old)

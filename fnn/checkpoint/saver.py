@@ -12,7 +12,8 @@ import numpy as np
 
 from fnn.checkpoint.folder import save, steps
 from fnn.checkpoint.leaves import described
-from fnn.errors import check_count, check_scalar
+from fnn.checkpoint.together import several
+from fnn.errors import check_count, check_scalar, message
 
 
 class Saver:
@@ -63,8 +64,13 @@ class Saver:
 
         Raises:
             TypeError: a leaf that cannot be saved, when it is time.
-            ValueError: two leaves have one path, likewise.
+            ValueError: two leaves have one path, likewise; or this process is one of several.
         """
+        if several():
+            remedy = (
+                "Call fnn.checkpoint.save after steps whose numbers they agree on; seconds pass differently for each."
+            )
+            raise ValueError(message("Saver", f"{jax.process_count()} processes", "one", remedy))
         if time.monotonic() - self._begun < self.every or (self._thread is not None and self._thread.is_alive()):
             return
         self._begun = time.monotonic()

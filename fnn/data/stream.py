@@ -1,7 +1,7 @@
 """Batches that are read ahead, in the order of a run: for data that does not fit in memory."""
 
 import collections
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
@@ -62,6 +62,18 @@ def stream(
     """
     rows = open_rows(source)
     steps_per_epoch(rows.examples, batch_size)
+    return read_ahead(
+        rows, batch_size, key, checked_steps(key, start, stop, fill, threads, ahead), fill, threads, ahead
+    )
+
+
+def checked_steps(key: Key, start: int, stop: int | None, fill: bool, threads: int, ahead: int) -> range:
+    """The steps that are asked for, where the other numbers are right too.
+
+    Example:
+        >>> checked_steps(jax.random.key(0), 2, 5, fill=False, threads=4, ahead=8)
+        range(2, 5)
+    """
     check_key("key", key)
     check_count("start", start, minimum=0, remedy="A state's: int(state.step).")
     if stop is not None:
@@ -69,13 +81,33 @@ def stream(
     check_flag("fill", fill)
     check_count("threads", threads)
     check_count("ahead", ahead)
-    return read_ahead(rows, batch_size, key, range(start, 2**31 - 1 if stop is None else stop), fill, threads, ahead)
+    return range(start, 2**31 - 1 if stop is None else stop)
 
 
 def read_ahead(
-    rows: Rows, batch_size: int, key: Key, steps: range, fill: bool, threads: int = 4, ahead: int = 8
+    rows: Rows,
+    batch_size: int,
+    key: Key,
+    steps: range,
+    fill: bool,
+    threads: int = 4,
+    ahead: int = 8,
+    *,
+    own: Callable[[int], np.ndarray] = np.arange,
+    put: Callable[[Batch, int], Batch] = lambda batch, size: jax.device_put(batch),
 ) -> Generator[Batch, None, None]:
     """`stream` of what is checked already.
+
+    Args:
+        rows: the examples.
+        batch_size: examples in a batch.
+        key: the run's key.
+        steps: those whose batches are wanted.
+        fill: whether the last batch of an epoch is filled up.
+        threads: how many read at a time.
+        ahead: batches that are read before they are asked for.
+        own: which rows of a batch of so many are read here.
+        put: brings what was read of a batch of so many examples to the devices.
 
     Example:
         >>> rows = open_rows([(0.5, 0), (1.5, 1)])
@@ -83,7 +115,7 @@ def read_ahead(
         (2,)
     """
     grain = grain_or_refuse()
-    batches = _Batches(rows, batch_size, key, steps, fill)
+    batches = _Batches(rows, batch_size, key, steps, fill, own)
     options = grain.ReadOptions(num_threads=min(threads, ahead), prefetch_buffer_size=ahead)
 
     def generate() -> Generator[Batch, None, None]:
@@ -93,7 +125,7 @@ def read_ahead(
             for step in steps:
                 for following in range(step + len(ready), min(step + 1 + _ON_DEVICE, steps.stop)):
                     batches.draw(following, min(following + ahead, steps.stop - 1))
-                    ready.append(jax.device_put(next(iterator)))
+                    ready.append(put(next(iterator), batches.size(following)))
                 yield ready.popleft()
         finally:
             iterator.close()
@@ -123,8 +155,10 @@ class _Batches:
     Only the consumer's thread calls `draw`, since JAX's settings are each thread's own; readers find the orders.
     """
 
-    def __init__(self, rows: Rows, batch_size: int, key: Key, steps: range, fill: bool):
-        self._rows, self._key, self._steps, self._fill = rows, key, steps, fill
+    def __init__(
+        self, rows: Rows, batch_size: int, key: Key, steps: range, fill: bool, own: Callable[[int], np.ndarray]
+    ):
+        self._rows, self._key, self._steps, self._fill, self._own = rows, key, steps, fill, own
         self._form = (rows.examples, batch_size)
         self._per_epoch = steps_per_epoch(rows.examples, batch_size)
         self._orders: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -134,12 +168,19 @@ class _Batches:
         epochs = range(first // self._per_epoch, last // self._per_epoch + 1)
         self._orders = {e: self._orders.get(e) or host_order(self._key, e, *self._form) for e in epochs}
 
+    def size(self, step: int) -> int:
+        """How many examples the batch of this step has."""
+        examples, batch_size = self._form
+        last = step % self._per_epoch == self._per_epoch - 1
+        return examples - (self._per_epoch - 1) * batch_size if last and not self._fill else batch_size
+
     def __len__(self) -> int:
         return len(self._steps)
 
     def __getitem__(self, i: int) -> Dataset | WeightedBatch:
-        epoch, place = divmod(self._steps[i], self._per_epoch)
-        indices, weight = (rows[place] for rows in self._orders[epoch])
-        if self._fill:
-            return WeightedBatch(*self._rows.read(indices), weight)
-        return self._rows.read(indices[: int(weight.sum())])
+        step = self._steps[i]
+        epoch, place = divmod(step, self._per_epoch)
+        own = self._own(self.size(step))
+        indices, weight = (rows[place][own] for rows in self._orders[epoch])
+        read = self._rows.read(indices)
+        return WeightedBatch(*read, weight) if self._fill else read

@@ -14,6 +14,7 @@ from fnn.checkpoint import Saver
 from fnn.data import Dataset, check_dataset, steps_per_epoch
 from fnn.errors import Interrupted, check_count, is_traced, message
 from fnn.optim import hyperparams_of
+from fnn.parallel.layout import Layout, check_divides, data_parallel, place, sharded
 from fnn.train.chunk import Carry, first_carry, make_advance
 from fnn.train.durable import fingerprint, interrupted_at, key_numbers, resumed, saver_for, stopped_by_signals
 from fnn.train.failure import failure
@@ -75,6 +76,7 @@ def fit(
     accumulate: int = 1,
     augment: Augmentation | None = None,
     precision: Precision | str | None = None,
+    layout: Layout | None = None,
 ) -> FitResult:
     """Trains a network on data: progress, validation, early stopping and history around compiled steps.
 
@@ -106,6 +108,7 @@ def fit(
         augment: changes each batch at random in training, such as `fnn.augment.flip()`; validation sees the
             examples as they are.
         precision: of the training steps, as `make_step` takes it: "bfloat16" computes the network in that.
+        layout: trains on many devices, such as `fnn.parallel.data_parallel()` or `fsdp()`; None takes one.
 
     Returns:
         The last state, the best one, and the history.
@@ -131,6 +134,9 @@ def fit(
     if is_traced((key, data, validation, jnp.zeros(()))):
         remedy = "Inside jit, vmap or grad use fnn.train.run, which is pure."
         raise TypeError(message("fit", "a trace around it", "a call from the host", remedy))
+    if jax.process_count() > 1:
+        remedy = "Loop over fnn.parallel.stream with a sharded step, as docs/tutorials/processes.md shows."
+        raise ValueError(message("fit", f"{jax.process_count()} processes", "one", remedy))
     check_count("epochs", epochs)
     if patience is not None:
         check_count("patience", patience)
@@ -138,6 +144,8 @@ def fit(
             raise ValueError(
                 message("patience", patience, "a validation set with it", "Give validation=..., or no patience.")
             )
+    if layout is not None:
+        check_divides("batch_size", batch_size, layout)
     data = on_device(check_dataset(data))
     validation = None if validation is None else on_device(check_dataset(validation, "validation"))
     metrics, watch = check_metrics(metrics), watch_for(watch)
@@ -145,15 +153,18 @@ def fit(
     loss_fn = supervised(net, loss, metrics=metrics, l2=l2, l1=l1, augment=augment)
     step = make_step(loss_fn, tx, accumulate=accumulate, clip_norm=clip_norm, precision=precision)
     state = init_state(key, net, tx, data.x[:batch_size])
+    if layout is not None:
+        step, state = sharded(step, layout), place(state, layout)
+        data, validation = place((data, validation), data_parallel(layout.mesh))
     measured = None if validation is None else {"loss": loss, **metrics}
     reported = ["loss", *metrics, "grad_norm", *hyperparams_of(state.opt_state)]
-    carry = first_carry(state, epochs, reported, [] if measured is None else list(measured))
+    carry = _beside_state(first_carry(state, epochs, reported, [] if measured is None else list(measured)), layout)
     advance = make_advance(step, net, measured, plan.suited(state), data, validation, patience)
     watch.begin(epochs * plan.steps, looking(step, net, loss, data, plan.suited(state)))
     settings = {"epochs": epochs, "batch_size": batch_size, "patience": patience, "key": key_numbers(key)}
     settings |= {} if checkpoint is None else {"data": fingerprint(data), "validation": fingerprint(validation)}
     saver = saver_for(checkpoint, every, keep, settings)
-    run = _Run(step, data, validation, plan, epochs, reporter_for(progress), watch, saver)
+    run = _Run(step, data, validation, plan, epochs, reporter_for(progress), watch, saver, layout)
     return _drive(advance, resumed(saver, carry), run)
 
 
@@ -168,10 +179,19 @@ class _Run(NamedTuple):
     reporter: Reporter
     watch: Watch
     saver: Saver
+    layout: Layout | None
 
     @property
     def total(self) -> int:
         return self.epochs * self.plan.steps
+
+
+def _beside_state(carry: Carry, layout: Layout | None) -> Carry:
+    """What a carry holds beside its states, on the same devices."""
+    if layout is None:
+        return carry
+    rest = {name: value for name, value in carry._asdict().items() if name not in ("state", "best")}
+    return carry._replace(**place(rest, data_parallel(layout.mesh)))
 
 
 Program = Callable[[Carry, int], Carry]
@@ -210,7 +230,9 @@ def _drive(advance: Callable[..., Carry], carry: Carry, run: _Run) -> FitResult:
 def _compiled(advance: Callable[..., Carry], carry: Carry, run: _Run) -> Program:
     begun = time.perf_counter()
     # Nothing is donated: where a call fails, or is broken off, the state before it is still there.
-    program = jax.jit(advance).lower(carry, run.data, run.validation, jnp.int32(0)).compile()
+    # On a mesh the carry must lie as before, so that the program can take it again.
+    lies = {} if run.layout is None else {"out_shardings": jax.tree.map(lambda leaf: leaf.sharding, carry)}
+    program = jax.jit(advance, **lies).lower(carry, run.data, run.validation, jnp.int32(0)).compile()
     run.reporter.compile_seconds = time.perf_counter() - begun
     return lambda carry, stop: program(carry, run.data, run.validation, jnp.int32(stop))
 

@@ -1,0 +1,19 @@
+"""Many devices: the same step on a mesh, in one process or in many that are started, watched and started again."""
+
+from fnn.parallel.job import Job, join
+from fnn.parallel.layout import Layout, data_parallel, fsdp, make_mesh, place, sharded, shardings, spread
+from fnn.parallel.stream import stream
+
+__all__ = [
+    "Job",
+    "Layout",
+    "data_parallel",
+    "fsdp",
+    "join",
+    "make_mesh",
+    "place",
+    "sharded",
+    "shardings",
+    "spread",
+    "stream",
+]

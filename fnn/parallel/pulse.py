@@ -1,0 +1,95 @@
+"""A thread that sees whether steps go on: it tells a supervisor, and ends a process that is stuck."""
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+_EVERY = 0.05  # seconds between two looks
+_STUCK = 75  # the exit status, EX_TEMPFAIL: worth another try
+_LATER = 5.0  # seconds after which it is ended from outside of Python
+
+
+class Pulse:
+    """Looks every twentieth of a second whether another step is done; a context, within which it does.
+
+    Args:
+        file: where the newest step is written for a supervisor, who then judges; None: it is judged here.
+        limit: seconds that a step may take.
+        startup: seconds until the first is done.
+
+    Example:
+        >>> with Pulse(None, limit=60.0, startup=300.0) as pulse:
+        ...     pulse.beat(1)
+    """
+
+    def __init__(self, file: Path | None, limit: float, startup: float) -> None:
+        self._file, self._limit, self._startup = file, limit, startup
+        self._parent = os.getppid()
+        self._waiting: tuple[int, list[Any]] | None = None
+        self._newest: tuple[int, list[Any]] | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="fnn.pulse", daemon=True)
+
+    def beat(self, step: int, after: Any = None) -> None:
+        """A step is done once these arrays are computed."""
+        arrays = [leaf for leaf in jax.tree.leaves(after) if isinstance(leaf, jax.Array)]
+        self._newest = (step, arrays)
+
+    def __enter__(self) -> "Pulse":
+        if self._file is not None and hasattr(signal, "SIGUSR1"):
+            faulthandler.register(signal.SIGUSR1, chain=False)  # the supervisor asks what it was doing
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        faulthandler.cancel_dump_traceback_later()
+
+    def _watch(self) -> None:
+        done, since, armed = None, time.monotonic(), -1.0
+        while not self._ended.wait(_EVERY):
+            now, step = time.monotonic(), self._finished()
+            if step is not None and step != done:
+                done, since = step, now
+                self._tell(step)
+            allowed = self._startup if done is None else self._limit
+            if self._file is not None:
+                if os.getppid() != self._parent:
+                    self._end("the supervisor is gone")
+                continue
+            if now - since > allowed:
+                self._end(f"no step is done for {allowed:g} s, {'none was' if done is None else f'since step {done}'}")
+            if now - armed > 1.0:
+                # Where the interpreter itself is held, this thread does not run; then one outside of it ends the process.
+                armed = now
+                faulthandler.dump_traceback_later(allowed + _LATER, exit=True)
+
+    def _finished(self) -> int | None:
+        """The newest step whose arrays are there."""
+        if self._waiting is None:
+            self._waiting, self._newest = self._newest, None
+        if self._waiting is None or not all(array.is_deleted() or array.is_ready() for array in self._waiting[1]):
+            return None
+        step, self._waiting = self._waiting[0], None
+        return step
+
+    def _tell(self, step: int) -> None:
+        if self._file is not None:
+            part = self._file.with_suffix(".part")
+            with contextlib.suppress(OSError):  # the supervisor's folder goes when it ends
+                part.write_text(str(step))
+                part.replace(self._file)
+
+    def _end(self, why: str) -> None:
+        print(f"process {os.getpid()} ends: {why}. It was doing:", file=sys.stderr, flush=True)
+        faulthandler.dump_traceback(all_threads=True)
+        os._exit(_STUCK)
