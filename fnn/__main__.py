@@ -1,7 +1,4 @@
-"""The command line, `python -m fnn`: `laws` checks a rule, `report` makes a page of a run, `doctor` checks JAX.
-
-And `launch` runs a script in several processes.
-"""
+"""The command line, `python -m fnn`: `doctor`, `launch`, `laws` and `report`."""
 
 import importlib
 import sys

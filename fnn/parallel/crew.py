@@ -110,18 +110,20 @@ class Crew:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._workers: list[Worker] = []
+        self._processes = 0
         self._output: Output | None = None
         self._clock, self._looked = 0.0, time.monotonic()
         self._ended_at: float | None = None  # when the first one ended with status 0
 
     @property
     def step(self) -> int | None:
-        """The newest step that every worker had finished."""
+        """The newest step that every process had finished."""
         steps = [worker.step for worker in self._workers if worker.step is not None]
-        return min(steps) if steps and len(steps) == len(self._workers) else None
+        return min(steps) if steps and len(steps) == self._processes else None
 
     def start(self, processes: int, number: int) -> Verdict | None:
         """Starts the workers; a verdict where one cannot be started."""
+        self._processes = processes
         beats = self._plan.beats / str(number)
         beats.mkdir()
         environment = {
@@ -147,12 +149,12 @@ class Crew:
         """Looks at the workers until they end, by themselves or since they have to."""
         while True:
             self._look()
-            if signals:
-                return self._stop(signals[0])
-            if failed := [worker for worker in self._workers if worker.status]:
-                return self._failure(failed)
             if all(worker.status == 0 for worker in self._workers):
                 return Verdict("done", "all processes ended with status 0", 0)
+            if signals:
+                return Verdict("stopped", f"stopped by {signal_name(signals[0])}", 128 + signals[0])
+            if failed := [worker for worker in self._workers if worker.status]:
+                return self._failure(failed)
             if late := [worker for worker in self._running() if self._idle(worker) > self._allowed(worker)]:
                 return self._hang(late[0])
             time.sleep(_TICK)
@@ -205,9 +207,6 @@ class Crew:
     def _allowed(self, worker: Worker) -> float:
         first = worker.step is None and self._ended_at is None
         return self._plan.startup if first else self._plan.limit
-
-    def _stop(self, number: int) -> Verdict:
-        return Verdict("stopped", f"stopped by {signal_name(number)}", 128 + number)
 
     def _failure(self, failed: list[Worker]) -> Verdict:
         for worker in failed:
