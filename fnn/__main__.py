@@ -1,14 +1,20 @@
-"""The command line, `python -m fnn`: `laws` checks a rule, `report` makes a page of a run, `doctor` checks JAX."""
+"""The command line, `python -m fnn`: `doctor`, `launch`, `laws` and `report`."""
 
 import importlib
 import sys
 from collections.abc import Sequence
 
 # Each command is a module with `parse` and `run`, imported where it is asked for.
-_COMMANDS = {"doctor": "fnn.doctor.command", "laws": "fnn.laws.command", "report": "fnn.plot.command"}
+_COMMANDS = {
+    "doctor": "fnn.doctor.command",
+    "launch": "fnn.parallel.command",
+    "laws": "fnn.laws.command",
+    "report": "fnn.plot.command",
+}
 _USAGE = """usage: python -m fnn COMMAND ...
 
 doctor  check this machine: versions, devices, and whether what it computes is right
+launch  run a script in several processes, watched and restarted: python -m fnn launch --processes 4 train.py
 laws    check an optimizer against the laws of update rules, such as: python -m fnn laws optax.adamw weight_decay=0.1
 report  write a run's folder as one page of HTML, such as: python -m fnn report runs/digits
 
