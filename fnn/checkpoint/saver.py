@@ -67,9 +67,7 @@ class Saver:
             ValueError: two leaves have one path, likewise; or this process is one of several.
         """
         if several():
-            remedy = (
-                "Call fnn.checkpoint.save after steps whose numbers they agree on; seconds pass differently for each."
-            )
+            remedy = "Call fnn.checkpoint.save after steps that they agree on; seconds pass differently for each."
             raise ValueError(message("Saver", f"{jax.process_count()} processes", "one", remedy))
         if time.monotonic() - self._begun < self.every or (self._thread is not None and self._thread.is_alive()):
             return

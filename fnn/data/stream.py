@@ -94,7 +94,7 @@ def read_ahead(
     ahead: int = 8,
     *,
     own: Callable[[int], np.ndarray] = np.arange,
-    put: Callable[[Batch, int], Batch] = lambda batch, size: jax.device_put(batch),
+    put: Callable[[Batch, int], Batch] | None = None,
 ) -> Generator[Batch, None, None]:
     """`stream` of what is checked already.
 
@@ -107,7 +107,7 @@ def read_ahead(
         threads: how many read at a time.
         ahead: batches that are read before they are asked for.
         own: which rows of a batch of so many are read here.
-        put: brings what was read of a batch of so many examples to the devices.
+        put: brings what was read of a batch of so many examples to the devices; None: all of it to the first one.
 
     Example:
         >>> rows = open_rows([(0.5, 0), (1.5, 1)])
@@ -125,7 +125,8 @@ def read_ahead(
             for step in steps:
                 for following in range(step + len(ready), min(step + 1 + _ON_DEVICE, steps.stop)):
                     batches.draw(following, min(following + ahead, steps.stop - 1))
-                    ready.append(put(next(iterator), batches.size(following)))
+                    read = next(iterator)
+                    ready.append(put(read, batches.size(following)) if put else jax.device_put(read))
                 yield ready.popleft()
         finally:
             iterator.close()

@@ -124,7 +124,7 @@ def join(*, limit: float = 60.0, startup: float = 300.0, cluster: bool | None = 
 
 def _initialize(limit: float, startup: float, cluster: bool | None) -> None:
     """Joins the others where somebody has started several."""
-    options = {
+    options: dict[str, Any] = {
         "initialization_timeout": max(1, int(startup)),
         "shutdown_timeout_seconds": max(1, int(limit)),
         "heartbeat_timeout_seconds": _HEARTBEAT,

@@ -45,13 +45,13 @@ class Layout(NamedTuple):
         return self.mesh.shape[AXIS]
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh of one axis, "data", over all devices of all processes.
 
     Its axis is of the kind `AxisType.Auto`: XLA finds out where the results of each operation lie.
 
     Args:
-        devices: those to take, in this order; None takes all.
+        devices: those of `jax.devices()` to take, in this order; None takes all.
 
     Raises:
         ValueError: no device.
@@ -79,7 +79,7 @@ def data_parallel(mesh: Mesh | None = None) -> Layout:
 
     Source: Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data Parallel Training.
     """
-    return Layout(_checked(mesh), lambda path, leaf: PartitionSpec())
+    return Layout(_checked(mesh), _copied)
 
 
 def fsdp(mesh: Mesh | None = None, *, smallest: int = 2**14) -> Layout:
@@ -214,6 +214,11 @@ def _cut(leaf: Any, layout: Layout) -> Any:
     if np.ndim(leaf) == 0 or np.shape(leaf)[0] % layout.size:
         return leaf
     return jax.lax.with_sharding_constraint(leaf, layout.batch)
+
+
+def _copied(path: str, leaf: jax.ShapeDtypeStruct) -> PartitionSpec:
+    del path, leaf
+    return PartitionSpec()
 
 
 def _dtype(leaf: Any) -> Any:

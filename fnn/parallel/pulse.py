@@ -67,9 +67,10 @@ class Pulse:
                     self._end("the supervisor is gone")
                 continue
             if now - since > allowed:
-                self._end(f"no step is done for {allowed:g} s, {'none was' if done is None else f'since step {done}'}")
+                which = "no step" if done is None else f"no step after {done}"
+                self._end(f"{which} is done within {allowed:g} s")
             if now - armed > 1.0:
-                # Where the interpreter itself is held, this thread does not run; then one outside of it ends the process.
+                # Where the interpreter is held, this thread does not run; then one outside of it ends the process.
                 armed = now
                 faulthandler.dump_traceback_later(allowed + _LATER, exit=True)
 
