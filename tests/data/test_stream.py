@@ -279,3 +279,14 @@ def test_memory_in_use_is_that_of_a_few_batches(tmp_path: Path) -> None:
     # Seven batches of 2 MiB are in flight at most, and the allocator keeps some.
     assert streamed < 60
     assert grown("all")[1] > 150
+
+
+def test_the_key_may_be_donated_while_batches_come() -> None:
+    """A step that donates its state donates the key in it: the next epoch's order is drawn all the same."""
+    key = jax.random.key(5)
+    wanted = [np.asarray(batch.y) for batch in stream(memory(4), 2, key=jax.random.key(5), stop=8)]
+    came = []
+    for batch in stream(memory(4), 2, key=key, stop=8, ahead=1):
+        key.delete()
+        came.append(np.asarray(batch.y))
+    np.testing.assert_array_equal(came, wanted)
