@@ -105,7 +105,7 @@ def order_turn(name: str, _: str, examples: int, times: int) -> Turn:
     def own(key: jax.Array, number: jax.Array) -> jax.Array:
         return jax.random.permutation(jax.random.fold_in(key, number), examples)
 
-    made = ours if name == "fnn" else own
+    made = ours if name == "ours" else own
 
     @jax.jit
     def program(key: jax.Array) -> jax.Array:

@@ -38,6 +38,7 @@ EXACT = {
     "XLA_FLAGS": "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
+OFF = {"XLA_FLAGS": "--xla_gpu_enable_command_buffer="}
 SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
@@ -73,7 +74,9 @@ def parts(workers: int, tests: list[str]) -> dict[str, Part]:
         "shipped": Part(["-m", "experiments.benchmarks.shipped", "{folder}"], 90, SHARED, beside=True),
         "tests": Part(["-m", "pytest", *quick, *tests], 130, EXACT, tail=30),
         "limit": of_gpu("limit", 45),
-        "launches": of_gpu("launches", 120),
+        "launches": of_gpu("launches", 150),
+        # By a flag of the whole process: no command buffers.
+        "launches-off": of_gpu("launches", 60, "--only", "1 default")._replace(env=OFF),
         "mlp": of_gpu("mlp", 240),
         "population": of_gpu("population", 120),
         "cnn": of_gpu("cnn", 120),
