@@ -222,7 +222,7 @@ def populations(jobs: list[Job], workers: Workers, until: float) -> list[dict[st
         if "error" in told:
             found["error"] = told["error"]
         else:
-            took = told["seconds"] - told["compile_seconds"]
+            took = float(told["seconds"]) - float(told["compile_seconds"])
             found |= {"seconds": told["seconds"], "compile_seconds": told["compile_seconds"],
                       "nets_a_second": job.arguments[1] / told["seconds"], "device_mb": told["device_mb"],
                       "ms_a_net": 1e3 * took / job.arguments[1], "loss": told["loss"]}  # fmt: skip

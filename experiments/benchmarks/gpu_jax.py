@@ -79,7 +79,7 @@ def launch_turn(name: str, _: str, shape: str, epochs: int) -> Turn:
 
     def epoch(state: Any, _: None) -> tuple[Any, jax.Array]:
         per_epoch = task.shape.examples // batch
-        rows, _ = fnn.data.epoch_order(state.key, state.step // per_epoch, task.shape.examples, batch)
+        rows, _weight = fnn.data.epoch_order(state.key, state.step // per_epoch, task.shape.examples, batch)
         state, losses = jax.lax.scan(one, state, rows, unroll=int(unroll))
         return state, losses.mean()
 

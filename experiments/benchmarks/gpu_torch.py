@@ -52,7 +52,7 @@ class Training:
         self.optimizer.step()
         self.total += value.detach()
 
-    def epoch(self, batch: int) -> float:
+    def epoch(self, batch: int) -> Any:
         """One epoch, shuffled anew; its mean loss, on the device."""
         self.total.zero_()
         order = torch.randperm(len(self.x), device=self.device).reshape(-1, batch)
@@ -134,7 +134,7 @@ def cnn_turn(device: str, name: str, precision: str, steps: int) -> Turn:
     layers: list[nn.Module] = []
     for before, after in ((1, 32), (32, 64)):
         layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10))
+    net: Any = nn.Sequential(*layers, nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10))
     net, inputs = net.to(memory_format=torch.channels_last), torch.from_numpy(x / np.float32(2))
     training = Training(net, inputs, y, device, precision, compiled=name == "torch-compile")
     return of_epochs(name, training, CNN_BATCH, 1)

@@ -49,7 +49,7 @@ class Part(NamedTuple):
         command: of Python, with {json} for a file of results and {folder} for an empty folder.
         seconds: that it may take.
         env: set in its environment.
-        beside: whether it runs at the same time as the next part.
+        beside: whether it runs at the same time as its neighbours that do.
         tail: how many of its last lines are told at the end; 0 tells all.
     """
 
@@ -72,7 +72,7 @@ def parts(workers: int, tests: list[str]) -> dict[str, Part]:
     return {
         "doctor": Part(["-m", "fnn", "doctor"], 90, SHARED, beside=True, tail=25),
         "shipped": Part(["-m", "experiments.benchmarks.shipped", "{folder}"], 90, SHARED, beside=True),
-        "tests": Part(["-m", "pytest", *quick, *tests], 130, EXACT, tail=30),
+        "tests": Part(["-m", "pytest", *quick, *tests], 150, EXACT, beside=True, tail=30),
         "limit": of_gpu("limit", 45),
         "launches": of_gpu("launches", 150),
         # By a flag of the whole process: no command buffers.
@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--without", nargs="+", choices=parts(1, []), default=[], help="all but these")
     parser.add_argument("--seconds", type=float, default=1e9, help="after so many no part begins")
     parser.add_argument("--tests", nargs="+", default=TESTS, help="files of tests (default: some of the core's)")
-    parser.add_argument("--workers", type=int, default=8, help="of the tests (default: 8)")
+    parser.add_argument("--workers", type=int, default=14, help="of the tests (default: 14)")
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     all_parts, begun = parts(options.workers, options.tests), time.monotonic()
@@ -145,13 +145,13 @@ def main(arguments: list[str] | None = None) -> int:
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder, (options.folder / "log.txt").open("w") as log:
         running: list[Running] = []
-        for name, part in chosen.items():
+        for (name, part), after in zip(chosen.items(), [*list(chosen.values())[1:], None], strict=True):
             if time.monotonic() - begun > options.seconds:
                 found[name] = {"status": "not begun", "seconds": 0, "printed": ""}
                 continue
             print(f"{time.monotonic() - begun:6.1f} s: {name}", flush=True)
             running.append(Running(name, part, Path(folder)))
-            if part.beside and name != list(chosen)[-1]:
+            if part.beside and after is not None and after.beside:
                 continue
             for one in running:
                 found[one.name] = one.finished()
