@@ -3,6 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_rows_of_what_ran_and_of_what_did_not(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_an_error_is_an_answer() -> None:
-    def builder(name: str, precision: str) -> None:
+    def builder(name: str, precision: str) -> Any:
         raise ValueError(f"no {name} in {precision}\nnor anything else")
 
     answer = answered({"mlp": builder}, lambda precision: contextlib.nullcontext())
