@@ -64,10 +64,10 @@ def adam() -> optax.GradientTransformation:
     return fnn.optim.adam(RATE, B1, B2, EPS)
 
 
-def fnn_start(tx: optax.GradientTransformation, lowering: str) -> tuple[fnn.train.Step, fnn.train.TrainState]:
+def fnn_start(tx: Any, lowering: str, precision: str | None = None) -> tuple[fnn.train.Step, fnn.train.TrainState]:
     """The step of fnn and the state that all its forms start from."""
     net = fnn.nn.cnn(CONVOLUTIONS, HIDDEN, CLASSES, lowering=lowering)
-    step = fnn.train.make_step(fnn.train.supervised(net, fnn.losses.softmax_cross_entropy), tx)
+    step = fnn.train.make_step(fnn.train.supervised(net, fnn.losses.softmax_cross_entropy), tx, precision=precision)
     return step, fnn.train.init_state(jax.random.key(0), net, tx, jax.ShapeDtypeStruct((1, SIZE, SIZE, 1), jnp.float32))
 
 
@@ -82,9 +82,9 @@ def as_turn(train: Callable[..., Any], state: fnn.train.TrainState) -> Turn:
     return turn
 
 
-def fnn_run(task: Task, lowering: str = "auto") -> Turn:
+def fnn_run(task: Task, lowering: str = "auto", precision: str | None = None) -> Turn:
     """The whole turn as one program."""
-    step, state = fnn_start(adam(), lowering)
+    step, state = fnn_start(adam(), lowering, precision)
     return as_turn(fnn.train.run(step, task.dataset(), batch_size=task.batch, epochs=1), state)
 
 

@@ -66,11 +66,12 @@ def loop_turn(task: Task, step: Callable[..., tuple[Any, jax.Array]], state: Any
     return turn
 
 
-def fnn_run(task: Task) -> Turn:
-    """`fnn.train.run` as one program."""
+def fnn_run(task: Task, precision: str | None = None) -> Turn:
+    """`fnn.train.run` as one program; in `make_step`'s precision."""
     widths, data = task.shape.widths, dataset(task)
     net, tx = fnn.nn.mlp(widths[1:]), fnn.optim.adam(RATE)
-    step = fnn.train.make_step(fnn.train.supervised(net, fnn.losses.softmax_cross_entropy), tx)
+    loss_fn = fnn.train.supervised(net, fnn.losses.softmax_cross_entropy)
+    step = fnn.train.make_step(loss_fn, tx, precision=precision)
     run = fnn.train.run(step, data, batch_size=task.shape.batch, epochs=task.epochs)
 
     def train(state: fnn.train.TrainState) -> tuple[fnn.train.TrainState, jax.Array]:
