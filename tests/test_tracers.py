@@ -31,6 +31,9 @@ NEVER_TRACED = {
     ("fit", "l1"): "as l2",
     ("fit", "clip_norm"): "as l2; to make_step",
     ("fit", "every"): "seconds between two checkpoints, on the host",
+    ("parallel.launch", "limit"): "seconds, in a process that computes nothing",
+    ("parallel.launch", "startup"): "as limit",
+    ("parallel.launch", "grace"): "as limit",
 }
 
 

@@ -105,6 +105,8 @@ def supervised(words: Sequence[str], processes: int, limit: float, mark: Path) -
         mark.with_suffix(".end").touch()
         watch.join()
     seconds, first = time.perf_counter() - begun, launched.attempts[0]
+    if launched.attempts[-1].ended == "stopped":
+        raise SystemExit(launched.status)
     gone = found[0] if found else float("nan")
     return Run(first.why, gone, len(launched.attempts), launched.status, seconds, running(mark))
 

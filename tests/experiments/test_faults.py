@@ -82,6 +82,13 @@ def test_another_end_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ca
     assert capfd.readouterr().out.endswith("not as promised: a worker is killed\n")
 
 
+def test_a_signal_ends_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text("import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(1000)")
+    monkeypatch.setattr(faults, "WORKER", [sys.executable, "-S", str(tmp_path / "worker.py")])
+    with pytest.raises(SystemExit, match="143"):
+        faults.main([])
+
+
 def test_parameters_of_a_checkpoint(tmp_path: Path) -> None:
     x = np.ones((2, 3), np.float32)
     state = fnn.train.init_state(jax.random.key(0), fnn.nn.mlp([4, 2]), fnn.optim.adam(1e-3), x)
