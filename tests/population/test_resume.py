@@ -15,6 +15,7 @@ import pytest
 
 import fnn
 from fnn.checkpoint import CorruptCheckpoint, about, latest, steps
+from fnn.checkpoint import folder as writing
 from fnn.errors import Interrupted
 from fnn.population import Results
 from fnn.population.pace import Pace
@@ -241,14 +242,14 @@ def test_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_full_disk_does_not_stop_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Results
 ) -> None:
-    write, written = fnn.checkpoint.folder._write, []
+    write, written = writing._write, []
 
     def full(*args: Any) -> None:
         if written:
             raise OSError(28, "No space left on device")
         written.append(write(*args))
 
-    monkeypatch.setattr("fnn.checkpoint.folder._write", full)
+    monkeypatch.setattr(writing, "_write", full)
     monkeypatch.setattr("fnn.checkpoint.saver.Saver.offer", lambda self, step, tree, **_: self.save(step, tree))
     with pytest.warns(RuntimeWarning, match=r"no checkpoint of step \d\d: .*No space left on device.* step 8 is there"):
         same(sweep(tmp_path), whole)
