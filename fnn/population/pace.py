@@ -14,13 +14,40 @@ _ELSEWHERE = (Form("vmap", 64), Form("vmap", 512), Form("vmap", 4096))
 # Another form is tried only where what is left takes this many times as long as it takes to compile.
 _WORTH = 30.0
 _GAIN = 0.95
+_ALL = max(len(_ON_CPU), len(_ELSEWHERE))
 
 
-class Trial(NamedTuple):
-    """A form, and the seconds that it took for each cell."""
+class Known(NamedTuple):
+    """What a pace has learned, in numbers alone, so that a checkpoint holds it.
 
-    form: Form
-    seconds: float
+    Attributes:
+        tried: how many forms it has looked at.
+        vmapped: whether "vmap" is the mode of the best one, and not "map".
+        chunk: the cells in a call of the best one; 0 where none is known yet.
+        seconds: what it took for each cell.
+        compiling: the longest time that a form took to compile, in seconds.
+    """
+
+    tried: int = 0
+    vmapped: bool = False
+    chunk: int = 0
+    seconds: float = 0.0
+    compiling: float = 0.0
+
+    @property
+    def form(self) -> Form:
+        """The best form; one cell after another where none is known yet."""
+        return Form("vmap" if self.vmapped else "map", self.chunk or 1)
+
+
+def settled(form: Form) -> Known:
+    """What there is to know where the form is given: it stands.
+
+    Example:
+        >>> Pace(1000, lanes=1, chunk=None, fits=lambda form: True, known=settled(Form("map", 2))).next(done=0)
+        Form(mode='map', chunk=2)
+    """
+    return Known(_ALL, form.mode == "vmap", form.chunk)
 
 
 class Pace:
@@ -33,6 +60,7 @@ class Pace:
         lanes: devices, or calls at the same time; each gets at least one cell.
         chunk: cells in a call; None tries several.
         fits: whether a form fits into memory; it compiles the form.
+        known: what an earlier pace has learned, `pace.known`: this one goes on from there.
 
     Example:
         >>> pace = Pace(1000, lanes=1, chunk=50, fits=lambda form: True)
@@ -46,29 +74,34 @@ class Pace:
         Form(mode='vmap', chunk=50)
     """
 
-    def __init__(self, count: int, lanes: int, chunk: int | None, fits: Callable[[Form], bool]):
+    def __init__(
+        self, count: int, lanes: int, chunk: int | None, fits: Callable[[Form], bool], known: Known | None = None
+    ):
         forms = _ON_CPU if jax.local_devices()[0].platform == "cpu" else _ELSEWHERE
-        self._forms = list(forms) if chunk is None else [Form("vmap", chunk), Form("map", chunk)]
+        self._forms = forms if chunk is None else (Form("vmap", chunk), Form("map", chunk))
         self._count, self._lanes, self._fits = count, lanes, fits
-        self._best: Trial | None = None
-        self._compiling = 0.0
+        self.known = known or Known()
 
     def next(self, done: int) -> Form:
         """The form for the next calls, when so many cells are done."""
         left = self._count - done
-        while self._forms and (self._best is None or left * self._best.seconds > _WORTH * self._compiling):
-            form = self._forms.pop(0)
+        while self.known.tried < len(self._forms) and self._worth_it(left):
+            form = self._forms[self.known.tried]
+            self.known = self.known._replace(tried=self.known.tried + 1)
             # Every lane gets a cell.
             form = form._replace(chunk=min(form.chunk, -(-left // self._lanes)))
-            if self._best is not None and form == self._best.form:
+            if self.known.chunk and form == self.known.form:
                 continue
             if form.mode == "map" or self._fits(form):
                 return form
-        return Form("map", 1) if self._best is None else self._best.form
+        return self.known.form
 
     def tell(self, form: Form, cells: int, seconds: float, compiling: float) -> None:
         """So many cells took so long in this form, and compiling it took so long."""
-        each = seconds / cells
-        self._compiling = max(self._compiling, compiling)
-        if self._best is None or form == self._best.form or each < _GAIN * self._best.seconds:
-            self._best = Trial(form, each)
+        known, each = self.known, seconds / cells
+        self.known = known = known._replace(compiling=max(known.compiling, compiling))
+        if not known.chunk or form == known.form or each < _GAIN * known.seconds:
+            self.known = known._replace(vmapped=form.mode == "vmap", chunk=form.chunk, seconds=each)
+
+    def _worth_it(self, left: int) -> bool:
+        return not self.known.chunk or left * self.known.seconds > _WORTH * self.known.compiling

@@ -1,24 +1,25 @@
-"""A fit that outlives its process: saved now and then, gone on with where it was, down to the last bit."""
+"""A fit, or a sweep, that outlives its process: saved now and then, gone on with where it was, down to the last bit."""
 
 import contextlib
 import hashlib
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
 from fnn.checkpoint import CorruptCheckpoint, Saver, about, latest, restore, steps
-from fnn.data import Dataset
 from fnn.errors import message
 from fnn.train.chunk import Carry
 
+T = TypeVar("T")
+
 
 class Unsaved(Saver):
-    """Saves nothing: the fit that was given no folder.
+    """Saves nothing: for who was given no folder.
 
     Example:
         >>> Unsaved().offer(3, {})
@@ -35,7 +36,7 @@ class Unsaved(Saver):
 
 
 def saver_for(checkpoint: str | Path | None, every: float, keep: int | None, settings: Mapping[str, Any]) -> Saver:
-    """What `fit(checkpoint=...)` asks for.
+    """What `checkpoint=...` asks for.
 
     Example:
         >>> type(saver_for(None, 30.0, 3, {})).__name__
@@ -63,28 +64,74 @@ def resumed(saver: Saver, carry: Carry) -> Carry:
         >>> resumed(Unsaved(), carry) is carry
         True
     """
-    if isinstance(saver, Unsaved) or latest(saver.directory) is None:
-        return carry
-    there, here = about(saver.directory), saver.about or {}
-    odd = [f"{name} {there.get(name)}, here {here[name]}" for name in here if there.get(name) != here[name]]
+    step = last_saved(saver, "fit", "settings and data")
+    return carry if step is None else read_back(saver, step, carry, "fit", "network and optimizer")
+
+
+def last_saved(saver: Saver, kind: str, same: str) -> int | None:
+    """The step of the newest checkpoint, if there is one.
+
+    Args:
+        saver: of the folder.
+        kind: what is saved there, such as "fit".
+        same: what its settings are called, where they are others.
+
+    Raises:
+        ValueError: it was saved with other settings; each one is named.
+        CorruptCheckpoint: it is not what was saved.
+
+    Example:
+        >>> last_saved(Unsaved(), "fit", "settings") is None
+        True
+    """
+    step = None if isinstance(saver, Unsaved) else latest(saver.directory)
+    if step is None:
+        return None
+    there, here = about(saver.directory, step=step), saver.about or {}
+    names = [*here, *(name for name in there if name not in here)]
+    odd = [f"{name} {there.get(name)}, here {here.get(name)}" for name in names if there.get(name) != here.get(name)]
     if odd:
-        got = f"{saver.directory}, which holds a fit with {'; '.join(odd)}"
-        remedy = "Give each fit a folder of its own, or delete this one to begin anew."
-        raise ValueError(message("checkpoint", got, "a fit with the same settings and data", remedy))
+        got = f"{saver.directory}, which holds a {kind} with {'; '.join(odd)}"
+        remedy = f"Give each {kind} a folder of its own, or delete this one to begin anew."
+        raise ValueError(message("checkpoint", got, f"a {kind} with the same {same}", remedy))
+    return step
+
+
+def read_back(saver: Saver, step: int, like: T, kind: str, of: str) -> T:
+    """The checkpoint of a step.
+
+    Args:
+        saver: of the folder.
+        step: which one.
+        like: as `fnn.checkpoint.restore` takes it.
+        kind: what is saved there, such as "fit".
+        of: what decides its structure, where that is another.
+
+    Raises:
+        ValueError: it has another structure; each path is named.
+        CorruptCheckpoint: it is not what was saved.
+
+    Example:
+        >>> import tempfile
+        >>> saver = Saver(tempfile.mkdtemp())
+        >>> saver.save(3, {"w": np.ones(2)})
+        >>> read_back(saver, 3, {"w": np.zeros(2)}, "fit", "network")
+        {'w': array([1., 1.])}
+    """
     try:
-        return restore(saver.directory, carry)
+        return restore(saver.directory, like, step=step)
     except CorruptCheckpoint:
         raise
     except ValueError as error:
-        got = f"{saver.directory}, which holds another fit ({error})"
-        raise ValueError(message("checkpoint", got, "a fit of the same network and optimizer")) from error
+        got = f"{saver.directory}, which holds another {kind} ({error})"
+        raise ValueError(message("checkpoint", got, f"a {kind} of the same {of}")) from error
 
 
-def fingerprint(data: Dataset | None) -> str | None:
-    """A checksum of examples, so that a run does not go on with others.
+def fingerprint(data: Iterable[Any] | None) -> str | None:
+    """A checksum of arrays, such as those of a dataset, so that a run does not go on with others.
 
     Example:
-        >>> len(fingerprint(Dataset(np.ones(3), np.ones(3))) or "")
+        >>> len(fingerprint(fnn.data.Dataset(np.ones(3), np.ones(3))) or "")
         64
     """
     if data is None:
@@ -98,7 +145,7 @@ def fingerprint(data: Dataset | None) -> str | None:
 
 @contextlib.contextmanager
 def stopped_by_signals(saver: Saver) -> Iterator[None]:
-    """SIGTERM ends the fit as Ctrl-C does, so that it is saved; in the main thread, which alone hears of signals.
+    """SIGTERM ends training as Ctrl-C does, so that it is saved; in the main thread, which alone hears of signals.
 
     Example:
         >>> with stopped_by_signals(Unsaved()):
@@ -120,18 +167,17 @@ def stopped_by_signals(saver: Saver) -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
-def interrupted_at(saver: Saver, carry: Carry, total: int) -> str:
-    """What an interrupted fit says.
+def interrupted_at(saver: Saver, done: int, total: int, unit: str = "steps") -> str:
+    """What is said by a fit that was interrupted after so many steps, or by a sweep after so many networks.
 
     Example:
-        >>> state = fnn.train.TrainState(jnp.array(3), {}, {}, (), jax.random.key(0))
-        >>> interrupted_at(Unsaved(), fnn.train.chunk.first_carry(state, 2, [], []), 10)
+        >>> interrupted_at(Unsaved(), 3, 10)
         'training: interrupted after 3 of 10 steps; error.result holds what there was.'
     """
-    where = f"training: interrupted after {int(carry.state.step)} of {total} steps"
+    where = f"training: interrupted after {done} of {total} {unit}"
     if isinstance(saver, Unsaved):
         return f"{where}; error.result holds what there was."
-    if int(carry.state.step) not in steps(saver.directory):
+    if done not in steps(saver.directory):
         last = latest(saver.directory)
         there = "nothing is" if last is None else f"that of step {last} is"
         return f"{where}, and not saved: {there} in {saver.directory}; error.result holds what there was."

@@ -214,7 +214,7 @@ def _drive(advance: Callable[..., Carry], carry: Carry, run: _Run) -> FitResult:
         except KeyboardInterrupt as interrupt:
             good = before if int(carry.broken) >= 0 else carry
             run.saver.save(int(good.state.step), good)
-            text = interrupted_at(run.saver, good, run.total)
+            text = interrupted_at(run.saver, int(good.state.step), run.total)
             raise Interrupted(_reached(good, run.plan), text) from interrupt
         except Exception:
             run.saver.wait()  # so that the next call meets no checkpoint that is still being written
