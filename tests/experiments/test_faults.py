@@ -83,7 +83,9 @@ def test_another_end_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ca
 
 
 def test_a_signal_ends_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "worker.py").write_text("import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(1000)")
+    (tmp_path / "worker.py").write_text(
+        "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(1000)"
+    )
     monkeypatch.setattr(faults, "WORKER", [sys.executable, "-S", str(tmp_path / "worker.py")])
     with pytest.raises(SystemExit, match="143"):
         faults.main([])

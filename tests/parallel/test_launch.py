@@ -126,6 +126,11 @@ def test_one_ends_and_the_others_go_on(program: Program) -> None:
     assert launched(program(body), 2)[0].status == 0
 
 
+def test_from_the_first_end_on_there_is_the_limit_to_end(program: Program) -> None:
+    body = "all_at(0)\nfor step in range(35 * (1 - ME)): beat(step); time.sleep(0.02)\ntime.sleep(1.3 * ME)"
+    assert launched(program(body), 2, limit=1.0)[0].status == 0
+
+
 @pytest.mark.parametrize("status", [0, 1])
 def test_children_of_a_process_end_with_it(program: Program, mark: str, status: int) -> None:
     body = f"subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(1000)'])\nsys.exit({status})"
