@@ -16,6 +16,7 @@ autocast, parameters and update in float32.
 import argparse
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -278,7 +279,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Prints a table for each part and saves all as JSON."""
     options = parsed(arguments)
     until = time.monotonic() + options.seconds
-    result: dict[str, Any] = {"machine": machine(1), "device": device(), "parts": {}}
+    result: dict[str, Any] = {"machine": machine(os.cpu_count() or 1), "device": device(), "parts": {}}
     result["settings"] = {**vars(options), "out": str(options.out)}
     print(f"{result['device']}; {headline(result['machine'])}")
     options.out.parent.mkdir(parents=True, exist_ok=True)

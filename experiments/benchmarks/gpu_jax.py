@@ -148,7 +148,8 @@ KINDS: dict[str, Callable[..., Turn]] = {
 def everything(task: Task) -> Callable[..., dict[str, Any]]:
     """All contestants in JAX."""
     here = jax.local_devices()[0]
-    if here.platform != task.platform:
+    # JAX says "cuda" where it is asked for one, and "gpu" where it has one.
+    if here.platform != {"cuda": "gpu"}.get(task.platform, task.platform):
         raise RuntimeError(f"JAX computes on {here.platform}, not on {task.platform}")
     products: Callable[[str], Any] = lambda precision: jax.default_matmul_precision(PRODUCTS[precision])  # noqa: E731
     return answered(KINDS, products)

@@ -68,7 +68,7 @@ def of_gpu(part: str, seconds: float, *more: str) -> Part:
 
 def parts(workers: int, tests: list[str]) -> dict[str, Part]:
     """All of them, the first to run first."""
-    quick = ["-q", "-p", "no:cacheprovider", "--tb=line", "-n", str(workers)]
+    quick = ["-q", "-p", "no:cacheprovider", "-p", "no:benchmark", "--tb=line", "-n", str(workers)]
     return {
         "doctor": Part(["-m", "fnn", "doctor"], 90, SHARED, beside=True, tail=25),
         "shipped": Part(["-m", "experiments.benchmarks.shipped", "{folder}"], 90, SHARED, beside=True),
