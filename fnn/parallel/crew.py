@@ -214,30 +214,38 @@ class Crew:
                 self._output.drain(worker.number, 0.2)
         status = failed[0].status or 1
         why = "; ".join(f"{worker} {worker.fate} {_where(worker)}" for worker in failed)
+        if halted := [worker for worker in self._running() if worker.stopped()]:  # what they waited for
+            why += f"; {_names(halted)} {'is' if len(halted) == 1 else 'are'} stopped by a signal"
         return Verdict("failed", why, 128 - status if status < 0 else status)
 
     def _hang(self, late: Worker) -> Verdict:
         """Names who is furthest behind: the others may only be waiting for it."""
         limit = self._allowed(late)
         stalled = [worker for worker in self._running() if self._idle(worker) > limit / 2]
-        least = min(-1 if worker.step is None else worker.step for worker in stalled)
-        behind = [worker for worker in stalled if least == (-1 if worker.step is None else worker.step)]
-        halted = [worker for worker in behind if worker.stopped()]
+        least = min(_at(worker) for worker in stalled)
+        behind = [worker for worker in stalled if _at(worker) == least]
+        halted = [worker for worker in stalled if worker.stopped()]
         named = halted or behind
         others = [worker for worker in self._workers if worker not in named]
+        least = min(_at(worker) for worker in named)
         verb = "has" if len(named) == 1 else "have"
         what = f"{verb} been at step {least}" if least >= 0 else f"{verb} not finished a first step"
         why = f"{_names(named)} {what} for {limit:g} s" + (", stopped by a signal" if halted else "")
-        for step in sorted({worker.step for worker in others if worker.status is None}, key=lambda s: (s is None, s)):
-            at = [worker for worker in others if worker.status is None and worker.step == step]
-            why += f"; {_names(at)} {'waits' if len(at) == 1 else 'wait'} {_where(at[0])}"
+        alive = [worker for worker in others if worker.status is None]
+        for at in sorted({_at(worker) for worker in alive}):
+            these = [worker for worker in alive if _at(worker) == at]
+            why += f"; {_names(these)} {'is' if len(these) == 1 else 'are'} {_where(these[0])}"
         if gone := [worker for worker in others if worker.status == 0]:
             why += f"; {_names(gone)} ended with status 0"
         return Verdict("hung", why, 1)
 
 
 def _where(worker: Worker) -> str:
-    return "before its first step" if worker.step is None else f"at step {worker.step}"
+    return "before its first step" if worker.at is None else f"at step {worker.at}"
+
+
+def _at(worker: Worker) -> int:
+    return -1 if worker.at is None else worker.at
 
 
 def _names(workers: Sequence[Worker]) -> str:

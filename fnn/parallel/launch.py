@@ -52,10 +52,11 @@ def launch(
     """Runs one command in several processes of this machine, and ends, or starts again, all where one fails or hangs.
 
     Each process finds in its environment `FNN_COORDINATOR` (address and port), `FNN_PROCESSES`, `FNN_PROCESS` (its
-    number, from 0), `FNN_ATTEMPT` (from 0) and `FNN_BEATS`, a folder where it keeps the number of its newest finished
-    step in a file with its own number as name; `fnn.parallel.join` does all that. It leads a session of its own: what
-    it leaves running is killed when it ends. It has no standard input. Its lines are passed on, `[2] ...`, where there
-    are several processes. This function starts no backend of JAX and holds no device. It needs a POSIX system.
+    number, from 0), `FNN_ATTEMPT` (from 0) and `FNN_BEATS`, a folder where it keeps, in a file named by its number,
+    the number of its newest finished step, and behind a space, if it likes, of the step that it has come to;
+    `fnn.parallel.join` does all that. It leads a session of its own: what it leaves running is killed when it ends.
+    It has no standard input. Its lines are passed on, `[2] ...`, where there are several processes. This function
+    starts no backend of JAX and holds no device. It needs a POSIX system.
 
     Ends of an attempt:
 

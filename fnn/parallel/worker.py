@@ -15,6 +15,7 @@ class Worker:
     Attributes:
         number: which of the processes it is, from 0.
         step: the newest step that it has finished, or None before the first.
+        at: the newest step that it has come to, finished or not; who waits for others has come further than they.
         status: its exit status, minus the signal's number where one killed it, or None while it runs.
         moved: when it last finished a step, on the clock of whoever calls `look`; at first when it was started.
 
@@ -44,6 +45,7 @@ class Worker:
         pipe = subprocess.PIPE if piped else None
         self.number, self.moved = number, now
         self.step: int | None = None
+        self.at: int | None = None
         self.status: int | None = None
         self._beats = beats / str(number)
         # A function to run in the child, such as one that asks Linux to end it with its parent, is not safe beside
@@ -80,7 +82,9 @@ class Worker:
         if self.status is not None:
             self._kill_group()  # what it has left running; its number is not given anew so soon
         with contextlib.suppress(OSError, ValueError):
-            step = int(self._beats.read_text(encoding="ascii"))
+            # "17", or "17 18": finished 17, and 18 is given to the devices.
+            step, *later = map(int, self._beats.read_text(encoding="ascii").split())
+            self.at = max([step, *later])
             if step != self.step:
                 self.step, self.moved = step, now
 

@@ -84,7 +84,7 @@ def test_survivors_may_report_for_a_moment(program: Program, capfd: Output) -> N
 def test_a_stopped_process_is_named(program: Program) -> None:
     body = "all_at(17)\nif ME == 2: os.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(1000)"
     result, told = launched(program(body), 3, restarts=0)
-    first = "process 2 has been at step 17 for 0.5 s, stopped by a signal; processes 0, 1 wait at step 17"
+    first = "process 2 has been at step 17 for 0.5 s, stopped by a signal; processes 0, 1 are at step 17"
     assert told.splitlines()[0] == first
     assert result.attempts[0].ended == "hung"
     assert result.attempts[0].clearing < SOON
@@ -102,9 +102,24 @@ def test_who_is_behind_is_named_and_shows_its_stack(program: Program, capfd: Out
     time.sleep(1000)
     """
     result, told = launched(program("if True:" + body), 3, restarts=0)
-    assert told.startswith("process 2 has been at step 17 for 0.5 s; processes 0, 1 wait at step 18\n")
+    assert told.startswith("process 2 has been at step 17 for 0.5 s; processes 0, 1 are at step 18\n")
     assert result.attempts[0].step == 17
     assert "in wait_here" in capfd.readouterr().err
+
+
+def test_who_waits_for_the_devices_is_not_behind(program: Program) -> None:
+    # The others have come to a step that never ends, since process 1 takes no part in it; they finished less of late.
+    body = "all_at(20)\nbeat('25 25' if ME == 1 else '20 26')\ntime.sleep(1000)"
+    result, told = launched(program(body), 3, restarts=0)
+    assert told.startswith("process 1 has been at step 25 for 0.5 s; processes 0, 2 are at step 26\n")
+    assert result.attempts[0].step == 20
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc, which tells who is stopped")
+def test_whoever_gives_up_waiting_names_the_stopped(program: Program) -> None:
+    body = "all_at(3)\nif ME == 1: os.kill(os.getpid(), signal.SIGSTOP)\ntime.sleep(0.2)\nos.abort()"
+    _, told = launched(program(body), 2, limit=5.0, restarts=0)
+    assert told.startswith("process 0 was killed by SIGABRT at step 3; process 1 is stopped by a signal\n")
 
 
 def test_a_process_that_never_begins_is_a_hang(program: Program) -> None:
