@@ -28,9 +28,9 @@ class Output:
         >>> ours, theirs = os.pipe()
         >>> output = Output([(3, "stdout", os.fdopen(ours, "rb"))])
         >>> _ = os.write(theirs, b"hello")
-        >>> os.close(theirs)
-        >>> output.close()
+        >>> os.close(theirs), output.close()
         [3] hello
+        (None, None)
     """
 
     def __init__(self, pipes: Sequence[tuple[int, str, IO[bytes]]]) -> None:
