@@ -5,15 +5,31 @@ import doctest
 import io
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 # Read when JAX starts its backend, so it is set before anything imports jax.
 # The third level of optimization, XLA's own choice, compiles for twice as long; tests compile most of the time.
-for _flag, _value in (("--xla_force_host_platform_device_count", 8), ("--xla_backend_optimization_level", 2)):
+_FLAGS: dict[str, Any] = {"--xla_force_host_platform_device_count": 8, "--xla_backend_optimization_level": 2}
+if version("jaxlib").startswith("0.10."):
+    # Fusions by way of MLIR take a quarter of all that the tests compute; later releases know no other way. What runs
+    # under beartype, tests/test_types.py, is compiled as XLA chooses.
+    _FLAGS["--xla_cpu_use_fusion_emitters"] = "false"
+for _flag, _value in _FLAGS.items():
     if _flag not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}={_value}".strip()
+
+# A program that one process has compiled is loaded by all others of this run: workers, and what tests start.
+_CACHE = None if "JAX_COMPILATION_CACHE_DIR" in os.environ else tempfile.TemporaryDirectory(prefix="fnn-tests-")
+if _CACHE is not None:
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
@@ -31,6 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="folder of the four MNIST files (IDX, gzipped or plain); default: the environment variable FNN_MNIST",
     )
+
+
+def pytest_unconfigure() -> None:
+    if _CACHE is not None:  # in the first process alone
+        _CACHE.cleanup()
 
 
 @pytest.fixture(scope="session")

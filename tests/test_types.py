@@ -50,7 +50,9 @@ sys.exit(runner.failures > 0)
 
 
 def _run(package: str, *path: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+    # Compiled as XLA chooses, not as tests/conftest.py does to save time.
+    flags = "--xla_force_host_platform_device_count=8"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "XLA_FLAGS": flags}
     return subprocess.run([sys.executable, "-c", PROGRAM, package], env=env, capture_output=True, text=True)
 
 

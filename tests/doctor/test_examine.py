@@ -143,6 +143,8 @@ def test_the_compilation_cache(tmp_path: Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
     try:
         assert facts.compilation_cache() == f"on, {tmp_path}, 2.0 MB in 1 files"
+        jax.config.update("jax_compilation_cache_dir", None)
+        assert facts.compilation_cache() == "off"
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
 

@@ -83,8 +83,8 @@ def schedule_is_used(rule: Rule) -> None:
     """A rate of 1, 0, 1, ... times lr makes the first update of lr, and the second one smaller than lr's."""
     case = example()
     schedule = rule.built(learning_rate=lambda t: jnp.where(t % 2 == 0, rule.rate, 0.0))
-    there = schedule.run(case.params, case.gradients).updates
-    plain = rule.standard.run(case.params, case.gradients).updates
+    there = schedule.run(case.params, case.gradients, eager=True).updates
+    plain = rule.standard.run(case.params, case.gradients, eager=True).updates
     close(there[0], plain[0], 1e-6, "the first update under the schedule", "with lr")
     pairs = [(np.asarray(a), np.asarray(b)) for a, b in zip(*map(jax.tree.leaves, (there[1], plain[1])), strict=True)]
     if any(b.any() for _, b in pairs) and all(np.array_equal(a, b) for a, b in pairs):
@@ -136,7 +136,7 @@ def degenerate(rule: Rule) -> str:
     """Without memory, momentum is gradient descent, and RMSProp and Adam step -lr sign(g), far above eps."""
     built, simple, how = _simpler(rule)
     case = example().times(2.0**14)
-    updates = built.run(case.params, case.gradients).updates
+    updates = built.run(case.params, case.gradients, eager=True).updates
     for u, g in zip(updates, case.gradients, strict=True):
         for name in u:
             close(np.asarray(u[name]), simple(g[name]), 2e-6, f"{at(name)} with {how}", "the simpler rule")

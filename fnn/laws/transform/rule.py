@@ -37,6 +37,7 @@ class Built:
         self.extra = dict(extra)
         self.compiled_init = jax.jit(self.init)
         self.compiled = jax.jit(self.update)
+        self.slope = jax.jit(jax.grad(self.summed))
         self._scan = jax.jit(self._scanned)
 
     def init(self, params: Any) -> Any:
@@ -58,6 +59,14 @@ class Built:
             updates.append(u)
             states.append(state)
         return Path(updates, states)
+
+    def summed(self, gradients: Any, params: Any) -> Any:
+        """A number that depends on all updates; `slope` is its derivative with respect to the gradients, compiled."""
+        state, total = self.init(params), 0.0
+        for g in gradients:
+            u, state = self.update(g, state, params)
+            total = total + sum(jnp.sum(jnp.cos(jnp.arange(x.size)).reshape(x.shape) * x) for x in jax.tree.leaves(u))
+        return total
 
     def scan(self, params: Any, gradients: Any) -> tuple[Any, Any]:
         """The last state and all updates of a run over stacked gradients, as one program."""

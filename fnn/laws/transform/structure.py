@@ -83,17 +83,27 @@ def _trees() -> dict[str, Any]:
 @law()
 def structure_kept(rule: Rule) -> None:
     """Updates have the tree and the shapes of the parameters: scalars, None, empty leaves and containers too."""
-    for what, params in _trees().items():
-        params = jax.tree.map(jnp.asarray, params)
-        gradients = jax.tree.map(lambda w: w / 2, params)
-        state, built = rule.standard.init(params), rule.standard
-        for _ in range(2):
-            updates, state = built.compiled(gradients, state, params)
-            if jax.tree.structure(updates) != jax.tree.structure(params):
-                raise Broken(f"{what}: updates are {jax.tree.structure(updates)} for {jax.tree.structure(params)}")
-            for (name, u), w in zip(named_leaves(updates).items(), jax.tree.leaves(params), strict=True):
-                if np.shape(u) != np.shape(w):
-                    raise Broken(f"{what}: {at(name)} has an update of shape {np.shape(u)} for {np.shape(w)}")
+    trees = jax.tree.map(jnp.asarray, _trees())
+    gradients = jax.tree.map(lambda w: w / 2, trees)
+    states = {what: rule.standard.init(params) for what, params in trees.items()}
+
+    @jax.jit  # one program for all trees, which each by itself take as long to compile
+    def step(states: Any, gradients: Any, trees: Any) -> dict[str, tuple[Any, Any]]:
+        return {what: rule.standard.update(gradients[what], states[what], trees[what]) for what in trees}
+
+    for _ in range(2):
+        both = step(states, gradients, trees)
+        states = {what: state for what, (_, state) in both.items()}
+        for what, params in trees.items():
+            _structure(what, both[what][0], params)
+
+
+def _structure(what: str, updates: Any, params: Any) -> None:
+    if jax.tree.structure(updates) != jax.tree.structure(params):
+        raise Broken(f"{what}: updates are {jax.tree.structure(updates)} for {jax.tree.structure(params)}")
+    for (name, u), w in zip(named_leaves(updates).items(), jax.tree.leaves(params), strict=True):
+        if np.shape(u) != np.shape(w):
+            raise Broken(f"{what}: {at(name)} has an update of shape {np.shape(u)} for {np.shape(w)}")
 
 
 @law()
