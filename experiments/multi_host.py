@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 import fnn
-from experiments.common import LOSS, METRICS, command, console
+from experiments.common import LOSS, METRICS, command
 from fnn.parallel import Job, Layout
 from fnn.train import TrainState
 
@@ -67,7 +67,7 @@ def launched(options: Options) -> int:
         del given[given.index(sys.argv[sys.argv.index("--processes") + 1])]
     this = [sys.executable, "-m", "experiments.multi_host", *given]
     ended = fnn.parallel.launch(this, options.processes, limit=options.limit, fewest=options.fewest)
-    console.print(str(ended))
+    print(ended)
     return ended.status
 
 
@@ -75,14 +75,14 @@ def work(options: Options, job: Job) -> None:
     """Trains from where the last checkpoint is, and saves now and then."""
     splits = fnn.data.digits()
     net = fnn.nn.mlp([128, 64, 10], dropout=0.1)
-    tx = fnn.optim.adam(3e-3)
+    tx = fnn.optim.momentum(0.5)
     layout = fnn.parallel.fsdp(smallest=1) if options.layout == "fsdp" else fnn.parallel.data_parallel()
     state = first_state(options, net, tx, splits.train.x, layout)
     one = fnn.train.make_step(fnn.train.supervised(net, LOSS), tx)
     step = jax.jit(fnn.parallel.sharded(one, layout), donate_argnums=0)
     done = int(state.step)
     if job.index == 0:
-        console.print(f"from step {done}: {job.count} processes, {len(jax.devices())} devices")
+        print(f"from step {done}: {job.count} processes, {len(jax.devices())} devices", flush=True)
     rest: dict[str, Any] = {"key": state.key, "start": done, "stop": max(done, options.steps), "fill": True}
     for batch in fnn.parallel.stream(splits.train, options.batch_size, layout=layout, **rest):
         state, metrics = step(state, batch)
@@ -109,7 +109,7 @@ def tell(state: TrainState, net: Any, test: fnn.data.Dataset, done: int, options
     accuracy = float(np.asarray(measures["accuracy"]))
     if job.index == 0:
         ended = "done" if done >= options.steps else "stopped, and saved: the same command goes on"
-        console.print(f"step {done} of {options.steps}, {ended}; test accuracy {accuracy:.2%}")
+        print(f"step {done} of {options.steps}, {ended}; test accuracy {accuracy:.2%}", flush=True)
 
 
 def suffer(options: Options, job: Job, done: int) -> None:

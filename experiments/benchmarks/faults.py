@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,8 +129,23 @@ def difference(folder: Path, other: Path) -> float:
     return max(float(np.abs(one[name] - two[name]).max(initial=0.0)) for name in one)
 
 
+def counts(whole: Path, steps: int, every: int, processes: int, limit: float) -> Iterator[tuple[str, float]]:
+    """Runs of fewer processes, and one that goes on with fewer and fewer; how far each ends from the whole one."""
+    fewer = [n for n in (1, 2) if n < processes]
+    apart = {f"{n} of them": [(n, steps)] for n in fewer}
+    parts = [processes, *fewer[::-1]]
+    together = [(n, steps * (i + 1) // len(parts)) for i, n in enumerate(parts)]
+    for name, stages in {**apart, f"{', then '.join(map(str, parts))}": together}.items():
+        folder = whole.with_name(f"processes-{name.replace(' ', '')}")
+        for n, until in stages:
+            words = ["--steps", str(until), "--every", str(every), "--folder", str(folder)]
+            if launch([*WORKER, *words], n, limit=limit).status:
+                raise SystemExit(f"error: {n} processes did not reach step {until}")
+        yield name, difference(folder, whole)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the table; 1 where somebody survived too long, or a run ended otherwise."""
+    """Prints the tables; 1 where somebody survived too long, or a run ended otherwise."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=4, help="how many (default: 4)")
     parser.add_argument("--steps", type=int, default=60, help="of a run (default: 60)")
@@ -138,29 +153,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--at", type=int, default=25, help="the step of the fault (default: 25)")
     parser.add_argument("--limit", type=float, default=15.0, help="seconds a step may take (default: 15)")
     options = parser.parse_args(arguments)
-    words = ["--steps", str(options.steps), "--every", str(options.every)]
-    rows, wrong = [], []
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch, "whole")
-        plain = supervised(
-            [*words, "--folder", str(whole)], options.processes, options.limit, Path(scratch, "whole.at")
-        )
-        wrong += ["nothing"] if (plain.status, plain.attempts, plain.left) != (0, 1, 0) else []
-        rows.append(f"| nothing | | {plain.attempts} | {plain.seconds:.1f} | | {plain.left} |")
-        for number, (name, (kind, process)) in enumerate(FAULTS.items()):
-            folder = Path(scratch, str(number))
-            suffered = ["--fault", kind, "--at", str(options.at), "--process", str(process), "--folder", str(folder)]
-            run = supervised([*words, *suffered], options.processes, options.limit, folder.with_suffix(".at"))
-            far = difference(folder, whole) if run.status == 0 else float("inf")
-            most = SOON if kind in CRASHES else options.limit + SOON
-            if not (run.gone <= most and far <= CLOSE and (run.status, run.attempts, run.left) == (0, 2, 0)):
-                wrong.append(name)
-            rows.append(f"| {name} | {run.gone:.1f} | {run.attempts} | {run.seconds:.1f} | {far:.1e} | {run.left} |")
-            print(f"{name}: {run.why}; all gone after {run.gone:.2f} s", flush=True)
+        rows, wrong = faults(whole, options)
+        far = dict(counts(whole, options.steps, options.every, options.processes, options.limit))
     print("| what happens | all gone after, s | attempts | in all, s | largest difference | left running |")
     print("|---|---|---|---|---|---|", *rows, sep="\n")
-    print(f"not as promised: {', '.join(wrong)}" if wrong else "all as promised")
+    print(f"\n| processes | largest difference from {options.processes} |\n|---|---|")
+    print(*(f"| {name} | {one:.1e} |" for name, one in far.items()), sep="\n")
+    wrong += [name for name, one in far.items() if not one <= CLOSE]
+    print(f"not as promised: {'; '.join(wrong)}" if wrong else "all as promised")
     return 1 if wrong else 0
+
+
+def faults(whole: Path, options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """A run that nothing befalls, in the folder `whole`, and one for each fault: rows of a table, and what is wrong."""
+    words = ["--steps", str(options.steps), "--every", str(options.every)]
+    plain = supervised([*words, "--folder", str(whole)], options.processes, options.limit, whole.with_suffix(".at"))
+    rows = [f"| nothing | | {plain.attempts} | {plain.seconds:.1f} | | {plain.left} |"]
+    wrong = ["nothing"] if (plain.status, plain.attempts, plain.left) != (0, 1, 0) else []
+    for number, (name, (kind, process)) in enumerate(FAULTS.items()):
+        folder = whole.with_name(str(number))
+        suffered = ["--fault", kind, "--at", str(options.at), "--process", str(process), "--folder", str(folder)]
+        run = supervised([*words, *suffered], options.processes, options.limit, folder.with_suffix(".at"))
+        far = difference(folder, whole) if run.status == 0 else float("inf")
+        most = SOON if kind in CRASHES else options.limit + SOON
+        if not (run.gone <= most and far <= CLOSE and (run.status, run.attempts, run.left) == (0, 2, 0)):
+            wrong.append(name)
+        rows.append(f"| {name} | {run.gone:.1f} | {run.attempts} | {run.seconds:.1f} | {far:.1e} | {run.left} |")
+        print(f"{name}: {run.why}; all gone after {run.gone:.2f} s", flush=True)
+    return rows, wrong
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A thread that sees whether steps go on: it tells a supervisor, and ends a process that is stuck."""
 
+import collections
 import contextlib
 import faulthandler
 import os
@@ -34,14 +35,16 @@ class Pulse:
         self._file, self._limit, self._startup = file, limit, startup
         self._parent = os.getppid()
         self._waiting: tuple[int, list[Any]] | None = None
-        self._newest: tuple[int, list[Any]] | None = None
+        self._newest: collections.deque[tuple[int, list[Any]]] = collections.deque(maxlen=1)
+        self._told = -1  # the newest step that `beat` was given, computed or not
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="fnn.pulse", daemon=True)
 
     def beat(self, step: int, after: Any = None) -> None:
         """A step is done once these arrays are computed."""
         arrays = [leaf for leaf in jax.tree.leaves(after) if isinstance(leaf, jax.Array)]
-        self._newest = (step, arrays)
+        self._newest.append((step, arrays))
+        self._told = step
 
     def __enter__(self) -> "Pulse":
         if self._file is not None and hasattr(signal, "SIGUSR1"):
@@ -55,40 +58,47 @@ class Pulse:
         faulthandler.cancel_dump_traceback_later()
 
     def _watch(self) -> None:
-        done, since, armed = None, time.monotonic(), -1.0
+        done, written, since, armed = -1, None, time.monotonic(), -1.0
         while not self._ended.wait(_EVERY):
             now, step = time.monotonic(), self._finished()
             if step is not None and step != done:
                 done, since = step, now
-                self._tell(step)
-            allowed = self._startup if done is None else self._limit
-            if self._file is not None:
-                if os.getppid() != self._parent:
-                    self._end("the supervisor is gone")
-                continue
-            if now - since > allowed:
-                which = "no step" if done is None else f"no step after {done}"
-                self._end(f"{which} is done within {allowed:g} s")
-            if now - armed > 1.0:
-                # Where the interpreter is held, this thread does not run; then one outside of it ends the process.
-                armed = now
-                faulthandler.dump_traceback_later(allowed + _LATER, exit=True)
+            if self._file is None:
+                armed = self._judged(done, now - since, now, armed)
+            elif os.getppid() != self._parent:
+                self._end("the supervisor is gone")
+            elif done >= 0 and written != (done, self._told):
+                written = (done, self._told)
+                self._write(*written)
+
+    def _judged(self, done: int, seconds: float, now: float, armed: float) -> float:
+        """Ends the process where it is stuck; else when it was last seen to that something outside of Python does."""
+        allowed = self._startup if done < 0 else self._limit
+        if seconds > allowed:
+            which = "no step" if done < 0 else f"no step after {done}"
+            self._end(f"{which} is done within {allowed:g} s")
+        if now - armed <= 1.0:
+            return armed
+        # Where the interpreter is held, this thread does not run; then one outside of it ends the process.
+        faulthandler.dump_traceback_later(allowed + _LATER, exit=True)
+        return now
 
     def _finished(self) -> int | None:
         """The newest step whose arrays are there."""
-        if self._waiting is None:
-            self._waiting, self._newest = self._newest, None
+        if self._waiting is None and self._newest:
+            self._waiting = self._newest.pop()
         if self._waiting is None or not all(array.is_deleted() or array.is_ready() for array in self._waiting[1]):
             return None
         step, self._waiting = self._waiting[0], None
         return step
 
-    def _tell(self, step: int) -> None:
-        if self._file is not None:
-            part = self._file.with_suffix(".part")
-            with contextlib.suppress(OSError):  # the supervisor's folder goes when it ends
-                part.write_text(str(step))
-                part.replace(self._file)
+    def _write(self, done: int, told: int) -> None:
+        """Both steps, for the supervisor: a process that waits for others has come further than it has computed."""
+        assert self._file is not None
+        part = self._file.with_suffix(".part")
+        with contextlib.suppress(OSError):  # the supervisor's folder goes when it ends
+            part.write_text(f"{done} {told}")
+            part.replace(self._file)
 
     def _end(self, why: str) -> None:
         print(f"process {os.getpid()} ends: {why}. It was doing:", file=sys.stderr, flush=True)

@@ -173,16 +173,16 @@ def test_wrong_calls() -> None:
     with pytest.raises(ValueError, match="smallest: got 0"):
         fsdp(smallest=0)
     with pytest.raises(
-        ValueError, match="mesh: got an explicit axis, expected axes of the kind AxisType.Auto. fnn.parallel.make_mesh"
+        ValueError, match=r"mesh: got an explicit axis, expected axes of the kind AxisType.Auto. fnn.parallel.make_mesh"
     ):
         data_parallel(jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,)))
     with pytest.raises(ValueError, match=r"mesh: got axes \('x',\), expected a Mesh with an axis 'data'"):
         fsdp(Mesh(np.array(jax.devices()), ("x",)))
     with pytest.raises(ValueError, match="batch leaf 'x': got 12 examples, expected a multiple of 8 devices"):
         spread(Dataset(jnp.ones(12), jnp.ones(12)), data_parallel())
-    with pytest.raises(TypeError, match="step: .*expected a function"):
+    with pytest.raises(TypeError, match=r"step: .*expected a function"):
         sharded(3, data_parallel())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="layout: .*expected a Layout"):
+    with pytest.raises(TypeError, match=r"layout: .*expected a Layout"):
         sharded(made()[0], make_mesh())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="batch_size: got 12 examples, expected a multiple of 8 devices"):
         fnn.fit(network(), LOSS, TX, DATA, key=jax.random.key(0), epochs=1, batch_size=12, layout=data_parallel())

@@ -56,7 +56,7 @@ def test_wrong_calls() -> None:
     layout = data_parallel()
     with pytest.raises(ValueError, match="batch_size: got 12 examples, expected a multiple of 8 devices"):
         stream(numbered(24), 12, layout=layout, key=KEY)
-    with pytest.raises(ValueError, match="source: got 20 examples, of which the last batch has 4, .* fill=True"):
+    with pytest.raises(ValueError, match=r"source: got 20 examples, of which the last batch has 4, .* fill=True"):
         stream(numbered(20), 16, layout=layout, key=KEY)
     with pytest.raises(ValueError, match="start: got -1"):
         stream(numbered(16), 16, layout=layout, key=KEY, start=-1)
