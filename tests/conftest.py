@@ -29,6 +29,8 @@ if _CACHE is not None:
         "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        # Each load is told as an error, since LLVM's wishes (prefer-no-gather) are no features of a processor.
+        "TF_CPP_MIN_LOG_LEVEL": "3",
     }
 
 import hypothesis  # noqa: E402

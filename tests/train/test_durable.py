@@ -206,6 +206,8 @@ def test_the_handler_of_signals_is_put_back(tmp_path: Path) -> None:
 
 def started(folder: Path) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_backend_optimization_level=2"}
+    # Each compiles for itself: the bits are the same then too, and none is killed while it writes a shared program.
+    environment["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     command = [sys.executable, "-m", "tests.train.killed", str(folder)]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
