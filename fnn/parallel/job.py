@@ -34,6 +34,11 @@ class Job:
         index: its number, from 0.
         count: how many processes there are.
         attempt: how often the job was started before, by `fnn.parallel.launch`.
+
+    Example:
+        >>> with join() as job:
+        ...     print(job, job.index, job.count)
+        Job(process 0 of 1) 0 1
     """
 
     def __init__(self, index: int, count: int, attempt: int, pulse: Pulse) -> None:

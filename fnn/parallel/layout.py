@@ -27,8 +27,8 @@ class Layout(NamedTuple):
         >>> def columns(path, leaf):
         ...     return PartitionSpec(None, "data") if path.endswith("w") else PartitionSpec()
         >>> layout = Layout(make_mesh(), columns)
-        >>> place({"w": jnp.ones((2, 8)), "b": jnp.ones(8)}, layout)["w"].sharding.spec
-        PartitionSpec(None, 'data')
+        >>> place({"w": jnp.ones((2, 8)), "b": jnp.ones(8)}, layout)["w"].sharding.spec[1]
+        'data'
     """
 
     mesh: Mesh
@@ -73,9 +73,8 @@ def data_parallel(mesh: Mesh | None = None) -> Layout:
         mesh: None takes all devices.
 
     Example:
-        >>> layout = data_parallel()
-        >>> place({"w": jnp.ones((8, 2))}, layout)["w"].sharding.spec
-        PartitionSpec()
+        >>> place({"w": jnp.ones((8, 2))}, data_parallel())["w"].is_fully_replicated
+        True
 
     Source: Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data Parallel Training.
     """
@@ -97,8 +96,8 @@ def fsdp(mesh: Mesh | None = None, *, smallest: int = 2**14) -> Layout:
 
     Example:
         >>> layout = fsdp(make_mesh(), smallest=1)
-        >>> place({"w": jnp.ones((2, 16)), "b": jnp.ones(3)}, layout)["w"].sharding.spec
-        PartitionSpec(None, 'data')
+        >>> place({"w": jnp.ones((2, 16)), "b": jnp.ones(3)}, layout)["w"].sharding.spec[1]
+        'data'
 
     Source: Rajbhandari et al. 2020, ZeRO: Memory Optimizations Toward Training Trillion Parameter Models, stage 3.
     """
@@ -121,8 +120,8 @@ def shardings(tree: Any, layout: Layout) -> Any:
     """Where each leaf lies: a tree of `jax.sharding.NamedSharding`, such as `jax.jit(out_shardings=...)` takes.
 
     Example:
-        >>> shardings({"b": jnp.ones(3)}, data_parallel())["b"].spec
-        PartitionSpec()
+        >>> shardings({"b": jnp.ones(3)}, data_parallel())["b"].is_fully_replicated
+        True
     """
     named = named_leaves(tree)
     specs = [layout.spec(name, jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf))) for name, leaf in named.items()]
@@ -156,7 +155,7 @@ def spread(batch: Batch, layout: Layout) -> Batch:
         ValueError: the number of devices does not divide the leading axis.
 
     Example:
-        >>> spread(jnp.arange(16.0), data_parallel()).addressable_shards[0].data.shape[0] < 16
+        >>> spread(jnp.arange(16.0), data_parallel()).devices() == set(jax.devices())
         True
     """
     for name, leaf in named_leaves(batch).items():
