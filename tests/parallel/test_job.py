@@ -92,9 +92,10 @@ def test_an_exception_ends_its_process_at_once(tmp_path: Path, capfd: pytest.Cap
 
 
 def test_wrong_calls() -> None:
-    for name in ("limit", "startup"):
-        with pytest.raises(ValueError, match=rf"{name}: got 0"), join(**{name: 0}):
-            pass
+    with pytest.raises(ValueError, match="limit: got 0"), join(limit=0):
+        pass
+    with pytest.raises(ValueError, match="startup: got -1"), join(startup=-1):
+        pass
     with join() as job:
         with pytest.raises(ValueError, match="step: got -1"):
             job.beat(-1)

@@ -17,7 +17,9 @@ KEY = jax.random.key(2)
 
 
 def numbered(n: int) -> Dataset:
-    return Dataset(np.arange(2.0 * n, dtype=np.float32).reshape(n, 2), np.arange(n, dtype=np.int32))
+    x: Any = np.arange(2.0 * n, dtype=np.float32).reshape(n, 2)
+    y: Any = np.arange(n, dtype=np.int32)
+    return Dataset(x, y)
 
 
 @pytest.mark.parametrize(("examples", "batch_size", "fill"), [(48, 16, False), (40, 16, False), (37, 16, True)])
