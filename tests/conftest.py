@@ -5,6 +5,7 @@ import doctest
 import io
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -66,6 +67,15 @@ def mnist_path(request: pytest.FixtureRequest) -> Path:
     if not folder.is_dir():
         pytest.fail(f"FNN_MNIST or --mnist: got {given}, which is no folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def processes() -> None:
+    """Processes on CPUs find each other by the name of the host; where that does not resolve, the test is skipped."""
+    try:
+        socket.getaddrinfo(socket.gethostname(), None)
+    except OSError as error:
+        pytest.skip(f"several processes need a host whose own name resolves: {socket.gethostname()}, {error}")
 
 
 _FENCE = re.compile(r"^```(python|py|text)\b[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -110,7 +111,7 @@ def join(*, limit: float = 60.0, startup: float = 300.0, cluster: bool | None = 
     check_scalar("limit", limit, 0, open_low=True)
     check_scalar("startup", startup, 0, open_low=True)
     _initialize(limit, startup, cluster)
-    index, count = (jax.process_index(), jax.process_count()) if jax.distributed.is_initialized() else (0, 1)
+    index, count = _place() if jax.distributed.is_initialized() else (0, 1)
     beats = os.environ.get("FNN_BEATS")
     pulse = Pulse(None if beats is None else Path(beats) / os.environ["FNN_PROCESS"], limit, startup)
     job = Job(index, count, int(os.environ.get("FNN_ATTEMPT", 0)), pulse)
@@ -140,6 +141,19 @@ def _initialize(limit: float, startup: float, cluster: bool | None) -> None:
             jax.distributed.initialize(os.environ["FNN_COORDINATOR"], count, int(os.environ["FNN_PROCESS"]), **options)
     elif cluster or (cluster is None and any(name in os.environ for name in _STARTED)):
         jax.distributed.initialize(**options)
+
+
+def _place() -> tuple[int, int]:
+    """Which process this is, of how many."""
+    try:
+        return jax.process_index(), jax.process_count()
+    except RuntimeError as error:
+        if "gloo" not in str(error):
+            raise
+        name = socket.gethostname()
+        remedy = f"Add a line such as '127.0.0.1 {name}' to /etc/hosts."
+        expected = "one that the system resolves, since processes on CPUs meet by it"
+        raise RuntimeError(message("join", f"a host by the name of {name!r} ({error})", expected, remedy)) from error
 
 
 def _leave(job: Job, error: BaseException) -> None:

@@ -20,6 +20,8 @@ from experiments.benchmarks.faults import difference, running
 from experiments.multi_host import Options, main
 from fnn.parallel.launch import launch
 
+pytest.importorskip("grain", reason="streaming needs Grain")
+
 STEPS, EVERY = 24, 8
 WORDS = ["--steps", str(STEPS), "--every", str(EVERY), "--limit", "60"]
 COMMAND = [sys.executable, "-m", "experiments.multi_host"]
@@ -44,6 +46,7 @@ def one_device_each() -> Iterator[None]:
         os.environ["XLA_FLAGS"] = before
 
 
+@pytest.mark.usefixtures("processes")
 def test_two_processes_of_which_one_is_killed(
     whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +65,7 @@ def test_two_processes_of_which_one_is_killed(
     assert running(mark) == 0
 
 
+@pytest.mark.usefixtures("processes")
 def test_sigterm_saves_and_one_process_goes_on(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     command = [sys.executable, "-m", "fnn", "launch", "--processes", "2", "-m", "experiments.multi_host"]

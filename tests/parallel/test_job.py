@@ -71,6 +71,7 @@ def started(fault: str, tmp_path: Path, **options: Any) -> tuple[Any, list[str]]
         os.environ["XLA_FLAGS"] = before
 
 
+@pytest.mark.usefixtures("processes")
 def test_two_processes_have_each_a_part(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     ended, _ = started("pass", tmp_path, restarts=0)
     out = capfd.readouterr().out
@@ -79,6 +80,7 @@ def test_two_processes_have_each_a_part(tmp_path: Path, capfd: pytest.CaptureFix
     assert "[1] Job(process 1 of 2) [2, 3] 6.0" in out
 
 
+@pytest.mark.usefixtures("processes")
 def test_an_exception_ends_its_process_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The other one waits for a sum that never comes; JAX's own end would wait for it in turn."""
     fault = "if job.index == 1: raise RuntimeError('mine')\n    float(jax.jit(lambda x: x.sum() + 1)(rows))"
