@@ -69,6 +69,16 @@ def test_the_state_stays_where_it_was_put(kind: str) -> None:
     assert part.shape == ((64, 64) if kind == "data" else (8, 64))
 
 
+def test_a_step_that_makes_a_new_state_leaves_it_where_the_old_one_was() -> None:
+    layout = fsdp(smallest=1)
+
+    def step(state: Any, batch: Any) -> Any:
+        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, batch.sum()), state), {}
+
+    ended, _ = jax.jit(sharded(step, layout))(place({"w": jnp.zeros((16, 4))}, layout), jnp.ones((16, 3)))
+    assert ended["w"].addressable_shards[0].data.shape == (2, 4)
+
+
 def test_batches_are_cut() -> None:
     """What a device computes is a part of the batch: a step that shows its input shows how that lies."""
     layout = data_parallel()
