@@ -11,8 +11,8 @@ from fnn.population.program import Form
 # Small nets on a CPU are as fast 8 at once as 256. Where lanes hinder each other, as convolutions do on a CPU, one
 # after another is best.
 _ON_CPU = (Form("vmap", 8), Form("map", 1), Form("vmap", 32), Form("vmap", 128))
-# On each accelerator. A step of 64 small nets takes it about as long as a step of one, so that it is filled at once:
-# to compile again after a few of them takes longer than most sweeps. Fewer are for nets that do not fit into its memory.
+# On each accelerator. A step of 64 small nets takes it about as long as a step of one, so that it is filled at once: to
+# compile again after a few of them takes longer than most sweeps. Fewer are for nets that do not fit into its memory.
 _ELSEWHERE = (Form("vmap", 1024), Form("vmap", 4096), Form("vmap", 128), Form("vmap", 16))
 # Another form is tried only where what is left takes this many times as long as it takes to compile.
 _WORTH = 30.0
