@@ -53,10 +53,25 @@ def permutation(key: Key, n: int) -> Array:
     left, right = jax.lax.fori_loop(0, _ROUNDS // 2, round_, (i // b, i % b))
     after = (left * b + right).astype(jnp.int32)
 
-    def go_on(i: Array) -> Array:
-        return jnp.where(i < n, i, after.at[i].get(mode="promise_in_bounds"))
+    return _walked(after[:n], after[n:])
 
-    return jax.lax.while_loop(lambda i: jnp.any(i >= n), go_on, after[:n])
+
+def _walked(order: Array, beyond: Array) -> Array:
+    """Each number of the order that is n or more is followed, n + j to beyond[j], until it is less.
+
+    Whoever goes round again does so among the few numbers beyond, so that each turn doubles how far all of them
+    have come, and the longest walk needs so many turns. A loop until none is left would have a GPU ask the host
+    at each turn, and a population wait for its longest walk.
+    """
+    n, many = order.size, beyond.size
+    if not many:
+        return order
+
+    def further(i: Array, ends: Array) -> Array:
+        return jnp.where(i < n, i, ends.at[jnp.maximum(i - n, 0)].get(mode="promise_in_bounds"))
+
+    turns = (many - 1).bit_length()
+    return further(order, jax.lax.fori_loop(0, turns, lambda _, ends: further(ends, ends), beyond))
 
 
 def _sum_modulo(x: Array, y: Array, size: int) -> Array:

@@ -1,5 +1,6 @@
 """Which form of a sweep's program is fastest: measured on the sweep's own first cells."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,10 +8,12 @@ import jax
 
 from fnn.population.program import Form
 
-# Small nets on a CPU are as fast 8 at once as 256; an accelerator wants to be filled. Where lanes hinder each
-# other, as convolutions do on a CPU, one after another is best.
+# Small nets on a CPU are as fast 8 at once as 256. Where lanes hinder each other, as convolutions do on a CPU, one
+# after another is best.
 _ON_CPU = (Form("vmap", 8), Form("map", 1), Form("vmap", 32), Form("vmap", 128))
-_ELSEWHERE = (Form("vmap", 64), Form("vmap", 512), Form("vmap", 4096))
+# On each accelerator. A step of 64 small nets takes it about as long as a step of one, so that it is filled at once: to
+# compile again after a few of them takes longer than most sweeps. Fewer are for nets that do not fit into its memory.
+_ELSEWHERE = (Form("vmap", 1024), Form("vmap", 4096), Form("vmap", 128), Form("vmap", 16))
 # Another form is tried only where what is left takes this many times as long as it takes to compile.
 _WORTH = 30.0
 _GAIN = 0.95
@@ -57,7 +60,7 @@ class Pace:
 
     Args:
         count: how many cells there are.
-        lanes: devices, or calls at the same time; each gets at least one cell.
+        lanes: calls at the same time; each gets at least one cell.
         chunk: cells in a call; None tries several.
         fits: whether a form fits into memory; it compiles the form.
         known: what an earlier pace has learned, `pace.known`: this one goes on from there.
@@ -77,9 +80,14 @@ class Pace:
     def __init__(
         self, count: int, lanes: int, chunk: int | None, fits: Callable[[Form], bool], known: Known | None = None
     ):
-        forms = _ON_CPU if jax.local_devices()[0].platform == "cpu" else _ELSEWHERE
+        devices = jax.local_devices()
+        on_cpu = devices[0].platform == "cpu"
+        many = tuple(form._replace(chunk=form.chunk * len(devices)) for form in _ELSEWHERE)
+        forms = _ON_CPU if on_cpu else many
         self._forms = forms if chunk is None else (Form("vmap", chunk), Form("map", chunk))
         self._count, self._lanes, self._fits = count, lanes, fits
+        self._fills = chunk is None and not on_cpu
+        self._too_many = math.inf
         self.known = known or Known()
 
     def next(self, done: int) -> Form:
@@ -88,13 +96,23 @@ class Pace:
         while self.known.tried < len(self._forms) and self._worth_it(left):
             form = self._forms[self.known.tried]
             self.known = self.known._replace(tried=self.known.tried + 1)
-            # Every lane gets a cell.
-            form = form._replace(chunk=min(form.chunk, -(-left // self._lanes)))
-            if self.known.chunk and form == self.known.form:
+            form = self._shared(form, left)
+            fewer = self._fills and form.chunk <= self.known.chunk
+            if fewer or form.chunk >= self._too_many or (self.known.chunk and form == self.known.form):
                 continue
             if form.mode == "map" or self._fits(form):
                 return form
+            self._too_many = form.chunk
         return self.known.form
+
+    def _shared(self, form: Form, left: int) -> Form:
+        """This form where so many cells are left: every lane gets a cell.
+
+        Calls that fill a device are equally large, since a last one of a few cells would take as long as the others.
+        """
+        each = -(-left // self._lanes)
+        calls = -(-each // form.chunk) if self._fills else 1
+        return form._replace(chunk=min(form.chunk, -(-each // calls)))
 
     def tell(self, form: Form, cells: int, seconds: float, compiling: float) -> None:
         """So many cells took so long in this form, and compiling it took so long."""

@@ -120,11 +120,6 @@ class Programs:
         one_cpu = self.devices == 1 and on_cpu
         self.at_once = len(os.sched_getaffinity(0)) if one_cpu and hasattr(os, "sched_getaffinity") else 1
 
-    @property
-    def lanes(self) -> int:
-        """Cells that run at the same time at least: one on each device, in each call."""
-        return self.devices * self.at_once
-
     def whole(self, form: Form) -> Form:
         """This form with as many cells to a call as the devices can share evenly."""
         return form._replace(chunk=-(-form.chunk // self.devices) * self.devices)

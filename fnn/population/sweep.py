@@ -46,7 +46,8 @@ def sweep(
         hparams: a pytree of arrays with one leading axis (h,), such as `grid(...)` or `sample(...)` make.
         keys: typed keys (k,), one a seed: `jax.random.split(key, k)`.
         mode: "vmap" trains the cells of a call at once, "map" one after another; "auto" measures both, and
-            how many to a call, on the first cells.
+            how many to a call, on the first cells. On an accelerator it trains up to 1,024 at once, and more
+            where a long sweep shows that to be faster.
         chunk: cells in one call; None takes all with "vmap", one with "map", and as memory allows with "auto".
         progress: True shows a bar where the output is a terminal; a `Reporter` is told instead.
         checkpoint: a folder. After each call the cells that are done may be saved there, and the same sweep goes on
@@ -166,7 +167,7 @@ class _Sweep:
         # What is free on the device is for all calls at once, and half of it stays free.
         share = free_bytes() // (2 * programs.at_once)
         fits = lambda form: programs.bytes_of(programs.whole(form)) < share  # noqa: E731
-        pace = Pace(self._count, programs.lanes, chunk, fits, known)
+        pace = Pace(self._count, programs.at_once, chunk, fits, known)
         while (done := self._at.done) < self._count:
             compiled = programs.compile_seconds
             form = programs.whole(pace.next(done))

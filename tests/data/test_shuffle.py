@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from fnn.data import permutation
+from fnn.data.shuffle import _walked
 
 KEY = jax.random.key(0)
 MANY = 20_000
@@ -44,6 +45,26 @@ def test_it_is_a_function_of_the_key_alone() -> None:
     for row, key in zip(together, jax.random.split(KEY, 3), strict=True):
         np.testing.assert_array_equal(row, permutation(key, 1000))
     assert not np.array_equal(alone, together[0])
+
+
+@pytest.mark.parametrize("many", [1, 2, 3, 7, 8, 9, 38])
+def test_numbers_beyond_are_followed_to_the_end(many: int) -> None:
+    """Of any permutation of n + many, and of the one whose single walk is as long as can be."""
+    n, rng = 40, np.random.default_rng(many)
+    longest = np.concatenate([[n], np.arange(1, n), np.arange(n + 1, n + many), [0]])
+    for whole in [longest, *(rng.permutation(n + many) for _ in range(50))]:
+        expected = whole[:n].copy()
+        while (expected >= n).any():
+            expected = np.where(expected < n, expected, whole[expected])
+        got = _walked(jnp.asarray(whole[:n], jnp.int32), jnp.asarray(whole[n:], jnp.int32))
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("n", [1408, 4096])
+def test_it_asks_no_loop_when_to_end(n: int) -> None:
+    """On a GPU a loop whose end depends on numbers waits for the host at each turn."""
+    text = str(jax.make_jaxpr(jax.vmap(lambda key: permutation(key, n)))(jax.random.split(KEY, 3)))
+    assert "while[" not in text
 
 
 def _p_value(counts: np.ndarray) -> float:

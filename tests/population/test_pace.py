@@ -1,5 +1,8 @@
 """What is chosen from what was measured."""
 
+from typing import Any, NamedTuple
+
+import jax
 import pytest
 
 from fnn.population.pace import Pace
@@ -55,3 +58,48 @@ def test_a_given_chunk_is_kept() -> None:
 
 def test_every_lane_gets_a_cell() -> None:
     assert Pace(8, 4, None, lambda form: True).next(0) == Form("vmap", 2)
+
+
+class Device(NamedTuple):
+    platform: str
+
+
+@pytest.fixture(params=[1, 4], ids="{} GPUs".format)
+def gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device("gpu")] * request.param)
+    return request.param
+
+
+def test_an_accelerator_is_filled_at_once(gpus: int) -> None:
+    few = Form("vmap", 300)
+    assert _drive(Pace(300, 1, None, lambda form: True), 300, {few: 1.0}) == [few]
+    many = Form("vmap", 1024 * gpus)
+    assert _drive(Pace(2048 * gpus, 1, None, lambda form: True), 2048 * gpus, {many: 1e-4}) == [many, many]
+
+
+def test_calls_that_fill_an_accelerator_are_equally_large(gpus: int) -> None:
+    half, count = Form("vmap", 550 * gpus), 1100 * gpus
+    assert _drive(Pace(count, 1, None, lambda form: True), count, {half: 1e-4}) == [half, half]
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_a_long_sweep_looks_whether_more_at_once_are_faster(gpus: int, faster: bool) -> None:
+    usual, more = Form("vmap", 1024 * gpus), Form("vmap", 4096 * gpus)
+    count = 9 * 1024 * gpus
+    asked = _drive(Pace(count, 1, None, lambda form: True), count, {usual: 2.0, more: 1.0 if faster else 3.0})
+    assert asked[:2] == [usual, more]
+    assert set(asked[2:]) == {more if faster else usual}
+
+
+def test_nets_too_large_for_an_accelerator_are_fewer_at_once(gpus: int) -> None:
+    looked: list[int] = []
+
+    def fits(form: Form) -> bool:
+        looked.append(form.chunk)
+        return form.chunk <= 100 * gpus
+
+    few: Any = Form("vmap", 16 * gpus)
+    asked = _drive(Pace(4096 * gpus, 1, None, fits), 4096 * gpus, {few: 1.0})
+    assert set(asked) == {few}
+    # Whether more fit where fewer do not is not asked: each answer takes a program.
+    assert looked == [1024 * gpus, 128 * gpus, 16 * gpus]

@@ -79,8 +79,8 @@ def test_train_is_traced_once_whatever_is_tried() -> None:
 
     many = {"learning_rate": jnp.linspace(0.001, 0.1, 40)}
     fnn.sweep(train, many, KEYS, mode="auto")
-    # Once before anything compiles, and once more inside the map over devices.
-    assert len(traces) == 2
+    # Once before anything compiles, and once more inside the map over devices, where there are several.
+    assert len(traces) == (2 if jax.local_device_count() > 1 else 1)
 
 
 def test_hparams_may_be_any_tree_and_results_too() -> None:
