@@ -43,7 +43,8 @@ def save(
         about: what else to say, as JSON, NumPy's numbers too: settings, for instance. `about` reads it.
 
     Raises:
-        ValueError: this step is saved already, or two leaves have one path.
+        ValueError: this step is saved already, or two leaves have one path; of several processes one saves another
+            step or tree than the others, or arrays that it alone has.
         TypeError: a leaf that is no array of numbers and no number, or `about` is no JSON.
         OSError: the folder cannot be written to; the message says what is still there.
 
@@ -61,6 +62,7 @@ def save(
         check_count("keep", keep)
     step, said = int(step), _as_json(about or {})
     directory, leaves = Path(directory).absolute(), described(tree)
+    together.check_together(step, leaves, tree)
     target = _of(directory, step)
     if target.exists():
         remedy = "Save another step, or into another folder; delete this one if it is of no use."
@@ -75,6 +77,7 @@ def save(
                 if together.several():
                     together.clear(directory)
                 partial.mkdir()
+        together.check_shared(partial)
         _write(partial / _ARRAYS, arrays_of(tree))
         with together.by_the_first() as first:
             if first:

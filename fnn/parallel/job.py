@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from fnn.errors import check_count, check_scalar
+from fnn.errors import check_count, check_scalar, message
 from fnn.parallel.pulse import Pulse
 
 _HEARTBEAT = 10  # seconds after which a machine that is gone is taken for gone
@@ -160,6 +160,7 @@ def _leave(job: Job, error: BaseException) -> None:
     """Ends this process without waiting for the others, as JAX does at exit."""
     if isinstance(error, SystemExit) and not error.code:
         return
+    job._pulse.close()  # the supervisor counts how far it came
     print(f"process {job.index} of {job.count} ends:", file=sys.stderr)
     traceback.print_exception(error)
     sys.stdout.flush()

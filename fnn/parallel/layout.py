@@ -7,7 +7,9 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from fnn.agreed import check_agreed
 from fnn.errors import check_array, check_callable, check_count, kind, message
+from fnn.parallel.leaf import digest, movable
 from fnn.tree import named_leaves
 from fnn.typing import Batch, Metrics
 
@@ -54,7 +56,8 @@ def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
         devices: those of `jax.devices()` to take, in this order; None takes all.
 
     Raises:
-        ValueError: no device.
+        ValueError: no device, or one of them twice.
+        TypeError: what is no device.
 
     Example:
         >>> make_mesh().shape["data"] == len(jax.devices())
@@ -63,6 +66,10 @@ def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     chosen = jax.devices() if devices is None else list(devices)
     if not chosen:
         raise ValueError(message("devices", "none", "at least one", "Such as jax.devices()[:4]."))
+    if odd := [one for one in chosen if not isinstance(one, jax.Device)]:
+        raise TypeError(message("devices", kind(odd[0]), "devices", "Such as jax.devices()[:4]."))
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(message("devices", "one of them twice", "each once", "Such as jax.devices()[:4]."))
     return Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,))
 
 
@@ -78,7 +85,7 @@ def data_parallel(mesh: Mesh | None = None) -> Layout:
 
     Source: Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data Parallel Training.
     """
-    return Layout(_checked(mesh), _copied)
+    return Layout(make_mesh() if mesh is None else _checked(mesh), _copied)
 
 
 def fsdp(mesh: Mesh | None = None, *, smallest: int = 2**14) -> Layout:
@@ -101,7 +108,7 @@ def fsdp(mesh: Mesh | None = None, *, smallest: int = 2**14) -> Layout:
 
     Source: Rajbhandari et al. 2020, ZeRO: Memory Optimizations Toward Training Trillion Parameter Models, stage 3.
     """
-    mesh = _checked(mesh)
+    mesh = make_mesh() if mesh is None else _checked(mesh)
     check_count("smallest", smallest)
     parts = mesh.shape[AXIS]
 
@@ -119,29 +126,41 @@ def fsdp(mesh: Mesh | None = None, *, smallest: int = 2**14) -> Layout:
 def shardings(tree: Any, layout: Layout) -> Any:
     """Where each leaf lies: a tree of `jax.sharding.NamedSharding`, such as `jax.jit(out_shardings=...)` takes.
 
+    Raises:
+        TypeError: not a layout, or it gives something else than a `PartitionSpec`.
+        ValueError: a `PartitionSpec` that the leaf or the mesh does not bear; the leaf is named.
+
     Example:
         >>> shardings({"b": jnp.ones(3)}, data_parallel())["b"].is_fully_replicated
         True
     """
-    named = named_leaves(tree)
-    specs = [layout.spec(name, jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf))) for name, leaf in named.items()]
-    return jax.tree.unflatten(jax.tree.structure(tree), [NamedSharding(layout.mesh, spec) for spec in specs])
+    check_layout(layout)
+    leaves = [_lies(name, leaf, layout) for name, leaf in named_leaves(tree).items()]
+    return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 
 def place(tree: Any, layout: Layout) -> Any:
     """A state with its arrays where the layout says, typed keys too; every process gives the same numbers.
 
     Args:
-        tree: such as `fnn.train.init_state` makes.
+        tree: such as `fnn.train.init_state` makes; it may lie on other devices, of another layout for instance.
         layout: such as `fsdp()`.
+
+    Raises:
+        ValueError: the numbers of one process are not those of another; and as `shardings`.
+        TypeError: as `shardings`.
 
     Example:
         >>> state = place({"w": jnp.ones(2), "key": jax.random.key(0)}, data_parallel())
         >>> len(state["w"].devices()) == len(jax.devices())
         True
     """
+    where = shardings(tree, layout)
+    if len({device.process_index for device in layout.mesh.devices.flat}) == jax.process_count() > 1:
+        numbers = {name: digest(leaf) for name, leaf in named_leaves(tree).items()}
+        check_agreed("tree", numbers, "Make it from the same key and data in each.")
     # Not jax.device_put, which refuses keys where another process has some of the devices.
-    return jax.jit(lambda t: t, out_shardings=shardings(tree, layout))(tree)
+    return jax.jit(lambda t: t, out_shardings=where)(jax.tree.map(lambda leaf: movable(leaf, layout.mesh), tree))
 
 
 def spread(batch: Batch, layout: Layout) -> Batch:
@@ -152,15 +171,20 @@ def spread(batch: Batch, layout: Layout) -> Batch:
         layout: such as `data_parallel()`.
 
     Raises:
-        ValueError: the number of devices does not divide the leading axis.
+        ValueError: the number of devices does not divide the leading axis, or there is none.
+        TypeError: a leaf that is no array, or not a layout.
 
     Example:
         >>> spread(jnp.arange(16.0), data_parallel()).devices() == set(jax.devices())
         True
     """
     for name, leaf in named_leaves(batch).items():
-        check_array(f"batch leaf {name!r}", leaf)
-        check_divides(f"batch leaf {name!r}", len(leaf) if np.ndim(leaf) else 0, layout)
+        argument = f"batch leaf {name!r}" if name else "batch"
+        check_array(argument, leaf)
+        if not np.ndim(leaf):
+            raise ValueError(message(argument, "a scalar", "an array whose first axis can be cut"))
+        check_divides(argument, len(leaf), layout)
+    batch = jax.tree.map(lambda leaf: movable(leaf, layout.mesh), batch)
     return jax.jit(lambda b: b, out_shardings=layout.batch)(batch)
 
 
@@ -183,14 +207,27 @@ def sharded(step: Callable[[Any, Batch], tuple[Any, Metrics]], layout: Layout) -
     Source: Xu et al. 2021, GSPMD: General and Scalable Parallelization for ML Computation Graphs.
     """
     check_callable("step", step, "a function (state, batch) -> (state, metrics)")
-    if not isinstance(layout, Layout):
-        raise TypeError(message("layout", kind(layout), "a Layout", "Such as fnn.parallel.fsdp()."))
+    check_layout(layout)
 
     def on_mesh(state: Any, batch: Batch) -> tuple[Any, Metrics]:
         state, metrics = step(_kept(state, layout), jax.tree.map(lambda leaf: _cut(leaf, layout), batch))
         return _kept(state, layout), metrics
 
     return on_mesh
+
+
+def check_layout(layout: Any) -> None:
+    """Refuses what is no layout, or one of one's own on a mesh that will not do.
+
+    Example:
+        >>> check_layout(make_mesh())
+        Traceback (most recent call last):
+        TypeError: layout: got a Mesh, expected a Layout. Such as fnn.parallel.fsdp().
+    """
+    if not isinstance(layout, Layout):
+        raise TypeError(message("layout", kind(layout), "a Layout", "Such as fnn.parallel.fsdp()."))
+    _checked(layout.mesh)
+    check_callable("layout.spec", layout.spec, "a function (path, leaf) -> PartitionSpec")
 
 
 def check_divides(argument: str, count: int, layout: Layout) -> None:
@@ -201,8 +238,27 @@ def check_divides(argument: str, count: int, layout: Layout) -> None:
         Traceback (most recent call last):
         ValueError: batch_size: got 0 examples, expected a multiple of ... devices.
     """
+    check_layout(layout)
     if count == 0 or count % layout.size:
         raise ValueError(message(argument, f"{count} examples", f"a multiple of {layout.size} devices"))
+
+
+def _lies(name: str, leaf: Any, layout: Layout) -> NamedSharding:
+    """Where one leaf lies, as the layout says; JAX's own errors would not name it."""
+    shape = np.shape(leaf)
+    spec, argument = layout.spec(name, jax.ShapeDtypeStruct(shape, _dtype(leaf))), f"layout.spec of {name!r}"
+    if not isinstance(spec, PartitionSpec):
+        raise TypeError(message(argument, kind(spec), "a PartitionSpec", "PartitionSpec() is a copy on each device."))
+    if len(spec) > len(shape):
+        raise ValueError(message(argument, f"{spec} for the shape {shape}", "no more axes than the leaf has"))
+    try:
+        sharding = NamedSharding(layout.mesh, spec)
+        sharding.shard_shape(shape)
+    except Exception as error:  # not all of JAX's are a ValueError
+        remedy = "PartitionSpec() is a copy on each device."
+        got = f"{spec} for the shape {shape} ({error})"
+        raise ValueError(message(argument, got, "axes of the mesh that divide the leaf's", remedy)) from error
+    return sharding
 
 
 def _kept(state: Any, layout: Layout) -> Any:
@@ -224,9 +280,7 @@ def _dtype(leaf: Any) -> Any:
     return leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf)
 
 
-def _checked(mesh: Mesh | None) -> Mesh:
-    if mesh is None:
-        return make_mesh()
+def _checked(mesh: Mesh) -> Mesh:
     if not isinstance(mesh, Mesh) or AXIS not in mesh.shape:
         got = f"axes {mesh.axis_names}" if isinstance(mesh, Mesh) else kind(mesh)
         raise ValueError(message("mesh", got, f"a Mesh with an axis {AXIS!r}", "fnn.parallel.make_mesh() makes one."))

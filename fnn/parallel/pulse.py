@@ -53,13 +53,19 @@ class Pulse:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Looks a last time, so that the last step is told, and ends the thread."""
         self._ended.set()
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()
 
     def _watch(self) -> None:
         done, written, since, armed = -1, None, time.monotonic(), -1.0
-        while not self._ended.wait(_EVERY):
+        over = False
+        while not over:
+            over = self._ended.wait(_EVERY)
             now, step = time.monotonic(), self._finished()
             if step is not None and step != done:
                 done, since = step, now
@@ -85,12 +91,13 @@ class Pulse:
 
     def _finished(self) -> int | None:
         """The newest step whose arrays are there."""
-        if self._waiting is None and self._newest:
-            self._waiting = self._newest.pop()
-        if self._waiting is None or not all(array.is_deleted() or array.is_ready() for array in self._waiting[1]):
-            return None
-        step, self._waiting = self._waiting[0], None
-        return step
+        finished = None
+        while self._waiting or self._newest:
+            self._waiting = self._waiting or self._newest.pop()
+            if not all(array.is_deleted() or array.is_ready() for array in self._waiting[1]):
+                break
+            finished, self._waiting = self._waiting[0], None
+        return finished
 
     def _write(self, done: int, told: int) -> None:
         """Both steps, for the supervisor: a process that waits for others has come further than it has computed."""

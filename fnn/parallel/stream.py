@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from fnn.agreed import check_agreed
 from fnn.data.batches import steps_per_epoch
 from fnn.data.dataset import Dataset
 from fnn.data.source import Source, open_rows
@@ -48,8 +49,8 @@ def stream(
 
     Raises:
         ImportError: Grain is missing.
-        ValueError: the devices do not divide the batch size, or the last batch of an epoch without `fill`; and as
-            `fnn.data.stream`.
+        ValueError: the devices do not divide the batch size, or the last batch of an epoch without `fill`; the
+            processes do not agree; and as `fnn.data.stream`.
         TypeError: as `fnn.data.stream`.
 
     Example:
@@ -66,6 +67,8 @@ def stream(
         remedy = "fill=True fills it up with examples of weight 0; or leave some examples out."
         raise ValueError(message("source", got, f"a last batch that {layout.size} devices divide", remedy))
     steps = checked_steps(key, start, stop, fill, threads, ahead)
+    same = jax.device_get(jax.random.key_data(key)).tolist(), rows.examples, batch_size, steps, fill
+    check_agreed("source, batch_size, key, start, stop or fill", same, "A batch is put together from all of them.")
 
     def put(batch: Batch, size: int) -> Batch:
         return jax.tree.map(lambda part: _whole(part, size, layout), batch)

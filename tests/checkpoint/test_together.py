@@ -76,6 +76,59 @@ def test_where_the_first_fails_all_fail(
     assert "the first process could not write" in out
 
 
+APART = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+import fnn
+
+with fnn.parallel.join(limit=60) as job:
+    me, layout = job.index, fnn.parallel.fsdp(smallest=1)
+    placed = fnn.parallel.place({"w": jnp.arange(8.0)}, layout)
+    data = fnn.data.Dataset(np.ones(8, np.float32), np.ones(8))
+
+    def streamed(**own):
+        return fnn.parallel.stream(data, 4, layout=layout, **{"key": jax.random.key(0), "start": 0, **own})
+
+    for name, call in {
+        "step": lambda: fnn.checkpoint.save(sys.argv[1], 5 + me, placed),
+        "tree": lambda: fnn.checkpoint.save(sys.argv[1], 5, {**placed, "n": np.ones(2 + me)}),
+        "alone": lambda: fnn.checkpoint.save(sys.argv[1], 5, {"w": jnp.ones(3)}),
+        "folder": lambda: fnn.checkpoint.save(f"{sys.argv[1]}-{me}", 5, placed),
+        "place": lambda: fnn.parallel.place({"w": jnp.full(3, me)}, layout),
+        "key": lambda: streamed(key=jax.random.key(me)),
+        "start": lambda: streamed(start=me),
+        "none": lambda: (streamed(), fnn.parallel.place(jax.device_put(jnp.ones(2), jax.local_devices()[0]), layout)),
+    }.items():
+        try:
+            call()
+            print(name, "passed", flush=True)
+        except (ValueError, OSError) as error:
+            print(name, "refused:", error, flush=True)
+"""
+
+
+def test_what_the_processes_do_not_agree_on_is_refused_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Else they would wait for each other without a word, or train on numbers that nobody meant."""
+    for me in (0, 1):
+        (tmp_path / f"saved-{me}").mkdir()
+    monkeypatch.setattr(f"{__name__}.SCRIPT", APART)
+    assert two(tmp_path / "saved", tmp_path, monkeypatch).status == 0
+    out = capfd.readouterr().out
+    another = "got in process 1 another than in process 0, expected the same in all processes"
+    for me in (0, 1):
+        assert f"[{me}] step refused: step or tree: {another}" in out
+        assert f"[{me}] tree refused: step or tree: {another}" in out
+        assert f"[{me}] alone refused: tree leaf 'w': got an array of this process alone" in out
+        assert f"[{me}] folder refused: directory: got {tmp_path}/saved-{me}: the folder: {another}" in out
+        assert f"[{me}] place refused: tree: {another}" in out
+        assert f"[{me}] key refused: source, batch_size, key, start, stop or fill: {another}" in out
+        assert f"[{me}] start refused: source, batch_size, key, start, stop or fill: {another}" in out
+        assert f"[{me}] none passed" in out
+    assert list(tmp_path.glob("saved*/*")) == []
+
+
 def test_alone_an_error_is_itself() -> None:
     with pytest.raises(KeyError, match="mine"), by_the_first():
         raise KeyError("mine")

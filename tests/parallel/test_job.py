@@ -90,7 +90,7 @@ def test_an_exception_ends_its_process_at_once(tmp_path: Path, capfd: pytest.Cap
     assert ended.attempts[0].clearing < 2.0
     assert "[1] process 1 of 2 ends:" in error
     assert "RuntimeError: mine" in error
-    assert any("process 1 ended with status 1" in line for line in told)
+    assert any("process 1 ended with status 1 at step 1" in line for line in told)
 
 
 def test_wrong_calls() -> None:

@@ -163,6 +163,60 @@ def test_some_devices() -> None:
     assert place(jnp.ones(3), layout).devices() == set(jax.devices()[2:4])
 
 
+def test_from_one_layout_to_another() -> None:
+    """What lies on some devices goes to others, keys too: a state after a fit on eight, for instance."""
+    tree = {"w": jnp.arange(16.0), "key": jax.random.key(3), "number": jnp.ones(()), "half": jnp.ones(8, jnp.bfloat16)}
+    devices = jax.devices()
+    for some in (devices, devices[:2], devices[::-1], devices[7:]):
+        layout = fsdp(make_mesh(some), smallest=1)
+        tree = place(tree, layout)
+        assert tree["key"].devices() == set(some)
+        np.testing.assert_array_equal(spread(tree["w"], data_parallel(make_mesh(devices[4:]))), np.arange(16.0))
+    np.testing.assert_array_equal(tree["w"], np.arange(16.0))
+    assert jax.random.key_data(tree["key"]).tolist() == jax.random.key_data(jax.random.key(3)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (None, "got None, expected a PartitionSpec. PartitionSpec\\(\\) is a copy on each device"),
+        ("data", "got a str, expected a PartitionSpec"),
+        (PartitionSpec(None, "data"), "got .* for the shape \\(3,\\), expected no more axes than the leaf has"),
+        (PartitionSpec("model"), "got .* for the shape .*model.*, expected axes of the mesh that divide the leaf's"),
+        (PartitionSpec("data"), "got .* for the shape .*, expected axes of the mesh that divide the leaf's"),
+    ],
+)
+def test_a_layout_that_gives_nonsense_is_told_for_which_leaf(spec: Any, words: str) -> None:
+    layout = Layout(make_mesh(), lambda path, leaf: spec)
+    with pytest.raises((TypeError, ValueError), match=f"layout.spec of 'params/b': {words}"):
+        place({"params": {"b": jnp.ones(3)}}, layout)
+    with pytest.raises((TypeError, ValueError), match=f"layout.spec of 'params/b': {words}"):
+        jax.jit(sharded(lambda state, batch: (state, {}), layout))({"params": {"b": jnp.ones(3)}}, jnp.ones(8))
+
+
+def test_what_is_no_layout() -> None:
+    mesh = Mesh(np.array(jax.devices()), ("x",), axis_types=(AxisType.Auto,))
+    wrong: list[tuple[Any, str]] = [
+        (make_mesh(), "layout: got a Mesh, expected a Layout. Such as fnn.parallel.fsdp"),
+        (3, "layout: got a int, expected a Layout"),
+        (
+            Layout(mesh, lambda path, leaf: PartitionSpec()),
+            r"mesh: got axes \('x',\), expected a Mesh with an axis 'data'",
+        ),
+        (Layout(make_mesh(), None), "layout.spec: got None, expected a function"),  # type: ignore[arg-type]
+    ]
+    for layout, words in wrong:
+        for call in (
+            lambda on: place(jnp.ones(8), on),
+            lambda on: spread(jnp.ones(8), on),
+            lambda on: sharded(made()[0], on),
+            lambda on: fnn.parallel.stream(DATA, 80, layout=on, key=jax.random.key(0)),
+            lambda on: fnn.fit(network(), LOSS, TX, DATA, key=jax.random.key(0), epochs=1, batch_size=80, layout=on),
+        ):
+            with pytest.raises((TypeError, ValueError), match=words):
+                call(layout)
+
+
 def test_a_population_is_cut_along_its_axis() -> None:
     keys = jax.random.split(jax.random.key(0), 16)
     step, _ = made(norm=False)
@@ -180,6 +234,12 @@ def test_a_population_is_cut_along_its_axis() -> None:
 def test_wrong_calls() -> None:
     with pytest.raises(ValueError, match="devices: got none, expected at least one"):
         make_mesh([])
+    with pytest.raises(ValueError, match="devices: got one of them twice, expected each once"):
+        make_mesh(jax.devices()[:1] * 2)
+    with pytest.raises(TypeError, match="devices: got a list, expected devices"):
+        make_mesh([jax.devices()])
+    with pytest.raises(ValueError, match="batch: got a scalar, expected an array whose first axis can be cut"):
+        spread(jnp.ones(()), data_parallel())
     with pytest.raises(ValueError, match="smallest: got 0"):
         fsdp(smallest=0)
     with pytest.raises(

@@ -42,6 +42,13 @@ def test_a_step_counts_once_it_is_computed(tmp_path: Path, monkeypatch: pytest.M
         wait_for(file, "2 2")
 
 
+def test_the_last_step_is_told_though_the_end_comes_right_after(tmp_path: Path) -> None:
+    with Pulse(tmp_path / "0", limit=60.0, startup=60.0) as pulse:
+        pulse.beat(1, jnp.ones(()))
+        pulse.beat(2, jnp.ones(()))
+    assert (tmp_path / "0").read_text() == "2 2"
+
+
 def ended(program: str) -> subprocess.CompletedProcess[str]:
     start = "import time\nfrom fnn.parallel.pulse import Pulse\n"
     return subprocess.run([sys.executable, "-c", start + program], capture_output=True, text=True, timeout=60)
