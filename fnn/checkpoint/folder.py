@@ -86,6 +86,8 @@ def save(
                 to_disk(directory)
                 if keep is not None:
                     _prune(directory, keep, step)
+    except jax.errors.JaxRuntimeError:
+        raise  # another process is gone; the folder is not to blame
     except Exception as error:
         last = latest(directory)
         there = "No checkpoint is there yet." if last is None else f"That of step {last} is there as it was."
