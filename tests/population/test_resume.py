@@ -283,7 +283,8 @@ def test_sigterm_saves_and_its_handler_is_put_back(tmp_path: Path, whole: Result
 
 def started(folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.population.killed", str(folder)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    # What XLA says of each program that it loads would fill the pipe, which nobody empties meanwhile.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
