@@ -114,8 +114,8 @@ def sweep(
         running.resume()
         if checkpoint is not None:
             # It was traced for its shapes: this is the same trace.
-            traced = cell.trace(*jax.tree.map(lambda a: a[0], cells.rows(0, 1)))
-            warn_of_another(saver, traced.jaxpr, "train, or fnn itself", running.ended, stacklevel=3)
+            program = jax.make_jaxpr(cell)(*jax.tree.map(lambda a: a[0], cells.rows(0, 1)))
+            warn_of_another(saver, program, "train, or fnn itself", running.ended, stacklevel=3)
         return running.result(mode, chunk)
 
 

@@ -32,9 +32,14 @@ def holder(folder: Path) -> "subprocess.Popen[str]":
 
 def test_another_process_is_named_and_one_that_is_killed_holds_nothing(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
-        who = rf"checkpoint: got {tmp_path}, where process {process.pid} of .+ is at work, expected a folder that nobody"
+        who = (
+            rf"checkpoint: got {tmp_path}, where process {process.pid} of .+ is at work, expected a folder that nobody"
+        )
         for _ in range(2):
-            with pytest.raises(ValueError, match=who + ".* give this sweep a folder of its own"), alone(tmp_path, "sweep"):
+            with (
+                pytest.raises(ValueError, match=who + ".* give this sweep a folder of its own"),
+                alone(tmp_path, "sweep"),
+            ):
                 pass
         # Saving and reading are not training.
         save(tmp_path, 1, {})

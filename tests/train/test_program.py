@@ -52,7 +52,10 @@ CHANGES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "a number in a loop": (scanned, lambda x: scanned(x, 2.5)),
     "a number in a branch": (chosen, lambda x: chosen(x, 1.5)),
     "a closed-over array": (lambda x: x * TABLE, lambda x: x * OTHER),
-    "a closed-over array in a jit": (lambda x: jax.jit(lambda a: a * TABLE)(x), lambda x: jax.jit(lambda a: a * OTHER)(x)),
+    "a closed-over array in a jit": (
+        lambda x: jax.jit(lambda a: a * TABLE)(x),
+        lambda x: jax.jit(lambda a: a * OTHER)(x),
+    ),
     "a closed-over key": (
         lambda x: x + jax.random.normal(KEY, (4,)),
         lambda x: x + jax.random.normal(jax.random.key(4), (4,)),
