@@ -120,9 +120,18 @@ def put_back(like: Any, arrays: Mapping[str, Any], kinds: Mapping[str, str]) -> 
             return placed(jax.random.wrap_key_data(jnp.asarray(data), impl=kinds[name]), old)
         if not hasattr(old, "dtype"):
             return arrays[name].item()
-        return arrays[name] if name in arrays else _empty(old)
+        return _as_weak(arrays[name], old) if name in arrays else _empty(old)
 
     return jax.tree.unflatten(jax.tree.structure(like), [leaf(*pair) for pair in named_leaves(like).items()])
+
+
+def _as_weak(array: Any, old: Any) -> Any:
+    """The array, of weak type where the other one is: otherwise a program of it would be another one."""
+    if not getattr(old, "weak_type", False) or getattr(array, "weak_type", True):
+        return array
+    # To set all of a weak array is the one public way to one of these numbers.
+    weak = jnp.full(array.shape, array.dtype.type(0).item()).at[...].set(array)
+    return placed(weak, array) if weak.weak_type and weak.dtype == array.dtype else array
 
 
 def _empty(old: Any) -> Any:

@@ -16,7 +16,16 @@ from fnn.population.memory import free_bytes
 from fnn.population.pace import Known, Pace, settled
 from fnn.population.program import Form, Programs, cell_of, is_key, outputs_of
 from fnn.population.results import Results
-from fnn.train.durable import fingerprint, interrupted_at, last_saved, read_back, saver_for, stopped_by_signals
+from fnn.train.durable import (
+    alone_in,
+    fingerprint,
+    interrupted_at,
+    last_saved,
+    read_back,
+    saver_for,
+    stopped_by_signals,
+    warn_of_another,
+)
 from fnn.train.progress import Bar, Reporter, reporter_for
 from fnn.tree import named_leaves
 from fnn.typing import Key
@@ -61,8 +70,8 @@ def sweep(
         Results, whose leaves have the axes (h, k, ...).
 
     Raises:
-        ValueError: hyperparameters of different lengths, no cells, chunk below 1, an unknown mode, or a checkpoint
-            of another sweep: before anything compiles.
+        ValueError: hyperparameters of different lengths, no cells, chunk below 1, an unknown mode, a checkpoint
+            of another sweep, or another process in its folder: before anything compiles.
         TypeError: keys that are not typed, a hyperparameter that decides the structure of the program, or a
             `train` that does not return arrays.
         CorruptCheckpoint: the newest checkpoint is not what was saved; the message says which one is.
@@ -100,9 +109,15 @@ def sweep(
     if isinstance(reporter, Bar):
         reporter = Bar("network", "networks")
     settings = {} if checkpoint is None else _settings(cells, mode, chunk)
-    running = _Sweep(cell, cells, outputs, reporter, saver_for(checkpoint, every, keep, settings))
-    running.resume()
-    return running.result(mode, chunk)
+    saver = saver_for(checkpoint, every, keep, settings)
+    running = _Sweep(cell, cells, outputs, reporter, saver)
+    with alone_in(saver, "sweep"):
+        running.resume()
+        if checkpoint is not None:
+            # It was traced for its shapes: this is the same trace.
+            program = jax.make_jaxpr(cell)(*jax.tree.map(lambda a: a[0], cells.rows(0, 1)))
+            warn_of_another(saver, program, "train, or fnn itself", running.ended, stacklevel=3)
+        return running.result(mode, chunk)
 
 
 def _settings(cells: Cells, mode: str, chunk: int | None) -> dict[str, Any]:
@@ -129,6 +144,11 @@ class _Sweep:
         # Cells are filled in once, in their order: what is done is saved without a copy.
         self._values = jax.tree.map(self._empty, outputs)
         self._at = _Reached()
+
+    @property
+    def ended(self) -> bool:
+        """Whether every cell is done."""
+        return self._at.done == self._count
 
     def resume(self) -> None:
         """Goes to where the newest checkpoint is, if there is one."""

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import signal
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,10 +13,15 @@ import jax
 import numpy as np
 
 from fnn.checkpoint import CorruptCheckpoint, Saver, about, latest, restore, steps
+from fnn.checkpoint.alone import alone
+from fnn.checkpoint.together import several
 from fnn.errors import message
 from fnn.train.chunk import Carry
+from fnn.train.program import program_sum
 
 T = TypeVar("T")
+# Among the settings of a checkpoint those that may change when it is gone on with: a warning says so.
+_HOW = "how"
 
 
 class Unsaved(Saver):
@@ -88,13 +94,62 @@ def last_saved(saver: Saver, kind: str, same: str) -> int | None:
     if step is None:
         return None
     there, here = about(saver.directory, step=step), saver.about or {}
-    names = [*here, *(name for name in there if name not in here)]
+    names = [name for name in {**here, **there} if name != _HOW]
     odd = [f"{name} {there.get(name)}, here {here.get(name)}" for name in names if there.get(name) != here.get(name)]
     if odd:
         got = f"{saver.directory}, which holds a {kind} with {'; '.join(odd)}"
         remedy = f"Give each {kind} a folder of its own, or delete this one to begin anew."
         raise ValueError(message("checkpoint", got, f"a {kind} with the same {same}", remedy))
     return step
+
+
+def alone_in(saver: Saver, kind: str) -> contextlib.AbstractContextManager[None]:
+    """Nobody else may train in the saver's folder meanwhile.
+
+    Raises:
+        ValueError: somebody does; the message says which process.
+
+    Example:
+        >>> with alone_in(Unsaved(), "fit"):
+        ...     pass
+    """
+    return contextlib.nullcontext() if isinstance(saver, Unsaved) or several() else alone(saver.directory, kind)
+
+
+def warn_of_another(saver: Saver, jaxpr: Any, parts: str, ended: bool, *, stacklevel: int = 5) -> None:
+    """Warns where the newest checkpoint was trained in another way, and notes this one in those that are to come.
+
+    What changes no structure is compared here, and may change: whoever resumes a fit that broke down wants to. The
+    program itself is compared where JAX and the device are of the same kind, since others trace another one.
+
+    Args:
+        saver: of the folder, which knows the numbers that decide the way.
+        jaxpr: the program as it is traced here.
+        parts: what it was made of, in words.
+        ended: whether there is nothing left to train.
+        stacklevel: how far from here the caller is who is to read it.
+
+    Warns:
+        RuntimeWarning: it names each number that differs, or the parts.
+
+    Example:
+        >>> warn_of_another(Unsaved(), jax.make_jaxpr(jnp.sin)(0.0), "network", ended=False)
+    """
+    if isinstance(saver, Unsaved):
+        return
+    made_by = f"jax {jax.__version__} on {jax.default_backend()}"
+    here = {**(saver.about or {}).get(_HOW, {}), "program": program_sum(jaxpr), "made by": made_by}
+    step = latest(saver.directory)
+    there = {} if step is None else about(saver.directory, step=step).get(_HOW, {})
+    saver.about = {**(saver.about or {}), _HOW: here}
+    odd = {name for name in here if name in there and there[name] != here[name]}
+    named = [f"{name} {there[name]}, here {here[name]}" for name in here if name in odd - {"program", "made by"}]
+    if not named and ("program" not in odd or "made by" in odd):
+        return
+    how = f"with {'; '.join(named)}" if named else f"as another program ({parts})"
+    then = "it has ended, and its result comes back as it is" if ended else f"it goes on from step {step} all the same"
+    text = f"checkpoint: what is in {saver.directory} was trained {how}; {then}"
+    warnings.warn(f"{text}. If you do not mean it, use another folder.", RuntimeWarning, stacklevel=stacklevel)
 
 
 def read_back(saver: Saver, step: int, like: T, kind: str, of: str) -> T:

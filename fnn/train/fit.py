@@ -16,10 +16,19 @@ from fnn.errors import Interrupted, check_count, is_traced, message
 from fnn.optim import hyperparams_of
 from fnn.parallel.layout import Layout, check_divides, data_parallel, place, sharded
 from fnn.train.chunk import Carry, first_carry, make_advance
-from fnn.train.durable import fingerprint, interrupted_at, key_numbers, resumed, saver_for, stopped_by_signals
+from fnn.train.durable import (
+    alone_in,
+    fingerprint,
+    interrupted_at,
+    key_numbers,
+    resumed,
+    saver_for,
+    stopped_by_signals,
+    warn_of_another,
+)
 from fnn.train.failure import failure
 from fnn.train.plan import Plan, on_device
-from fnn.train.precision import Precision
+from fnn.train.precision import Precision, as_precision
 from fnn.train.progress import Reporter, reporter_for
 from fnn.train.state import TrainState, init_state
 from fnn.train.step import Step, make_step
@@ -98,7 +107,8 @@ def fit(
         progress: True shows a bar where the output is a terminal; a `Reporter` is told instead.
         watch: a `Watch` looks at every layer's signals now and then, and holds what it saw.
         checkpoint: a folder. The fit saves itself there, and goes on from there when it is called again, to end
-            with the bits of one that was never broken off. SIGTERM and Ctrl-C save too.
+            with the bits of one that was never broken off. SIGTERM and Ctrl-C save too. A warning tells when it goes
+            on in another way: with another learning rate, loss, penalty, precision or number of devices.
         every: seconds between two checkpoints, at least; 0 saves as often as it can.
         keep: how many of the newest stay; None keeps all.
         l2: weight of the sum of squared weights in the loss.
@@ -114,8 +124,8 @@ def fit(
         The last state, the best one, and the history.
 
     Raises:
-        ValueError: bad data, numbers out of range, labels that the loss refuses, or a checkpoint of another fit:
-            before anything compiles.
+        ValueError: bad data, numbers out of range, labels that the loss refuses, a checkpoint of another fit, or
+            another process in its folder: before anything compiles.
         TypeError: an argument of the wrong kind.
         CorruptCheckpoint: the newest checkpoint is not what was saved; the message says which one is.
         NonFiniteError: the loss, the gradient, the state or the validation loss became NaN or infinite. Its
@@ -163,9 +173,19 @@ def fit(
     watch.begin(epochs * plan.steps, looking(step, net, loss, data, plan.suited(state)))
     settings = {"epochs": epochs, "batch_size": batch_size, "patience": patience, "key": key_numbers(key)}
     settings |= {} if checkpoint is None else {"data": fingerprint(data), "validation": fingerprint(validation)}
-    saver = saver_for(checkpoint, every, keep, settings)
+    how = {"l2": float(l2), "l1": float(l1), "clip_norm": None if clip_norm is None else float(clip_norm)}
+    how |= {"accumulate": accumulate, **_on(precision, layout)}
+    saver = saver_for(checkpoint, every, keep, {**settings, "how": how})
     run = _Run(step, data, validation, plan, epochs, reporter_for(progress), watch, saver, layout)
-    return _drive(advance, resumed(saver, carry), run)
+    with alone_in(saver, "fit"):
+        return _drive(advance, resumed(saver, carry), run)
+
+
+def _on(precision: Precision | str | None, layout: Layout | None) -> dict[str, Any]:
+    """In which dtypes, and on how many devices, in words that can be written down."""
+    dtypes = () if precision is None else as_precision(precision)
+    names = ", ".join(jnp.dtype(dtype).name for dtype in dtypes)
+    return {"precision": names or None, "devices": 1 if layout is None else layout.mesh.size}
 
 
 class _Run(NamedTuple):
@@ -232,7 +252,12 @@ def _compiled(advance: Callable[..., Carry], carry: Carry, run: _Run) -> Program
     # Nothing is donated: where a call fails, or is broken off, the state before it is still there.
     # On a mesh the carry must lie as before, so that the program can take it again.
     lies = {} if run.layout is None else {"out_shardings": jax.tree.map(lambda leaf: leaf.sharding, carry)}
-    program = jax.jit(advance, **lies).lower(carry, run.data, run.validation, jnp.int32(0)).compile()
+    traced = jax.jit(advance, **lies).trace(carry, run.data, run.validation, jnp.int32(0))
+    ended = _ended(carry) or int(carry.state.step) >= run.total
+    warn_of_another(run.saver, traced.jaxpr, "network, loss, optimizer, augmentation, or fnn itself", ended)
+    if ended:
+        return lambda carry, stop: carry
+    program = traced.lower().compile()
     run.reporter.compile_seconds = time.perf_counter() - begun
     return lambda carry, stop: program(carry, run.data, run.validation, jnp.int32(stop))
 

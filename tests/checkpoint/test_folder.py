@@ -91,6 +91,22 @@ def test_shapes_alone_are_enough(tmp_path: Path) -> None:
     assert bits(restore(tmp_path, like)) == bits(state)
 
 
+def test_weak_types_come_back(tmp_path: Path) -> None:
+    """Otherwise a step is compiled anew, or promotes to another dtype."""
+    weak = {"rate": jnp.asarray(-0.0), "count": jnp.asarray(3), "many": jnp.full((2, 3), 0.5), "pair": jnp.full(2, 1j)}
+    tree = {**weak, "strong": jnp.float32(1)}
+    assert all(leaf.weak_type for leaf in weak.values())
+    save(tmp_path, 0, tree)
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type), tree)
+    for like in (zeros(tree), shapes):
+        found = restore(tmp_path, like)
+        assert {name: leaf.weak_type for name, leaf in found.items()} == dict.fromkeys(weak, True) | {"strong": False}
+        assert bits(found) == bits(tree)
+    chex.clear_trace_counter()
+    step = jax.jit(chex.assert_max_traces(lambda tree: tree["rate"] * jnp.ones(2, jnp.bfloat16), n=1))
+    assert step(tree).dtype == step(restore(tmp_path, tree)).dtype == jnp.bfloat16
+
+
 def test_64_bits_are_not_cast_silently(tmp_path: Path) -> None:
     save(tmp_path, 0, {"w": np.ones(2)})
     with pytest.raises(ValueError, match="like: got 'w' of float64, expected dtypes that JAX holds"):

@@ -278,12 +278,50 @@ def test_sigterm_saves_and_its_handler_is_put_back(tmp_path: Path, whole: Result
     same(sweep(tmp_path), whole)
 
 
+# Another train, and two at once -----------------------------------------------------------------------------
+
+
+def test_another_train_is_a_warning(tmp_path: Path, whole: Results) -> None:
+    broken_off(sweep, tmp_path, 16)
+    added = jnp.float32(0.0)
+    other = lambda hparams, key: draws(hparams, key) | {"good": hparams["scale"] > added}  # noqa: E731
+    said = rf"checkpoint: what is in {tmp_path} was trained as another program .train, or fnn itself.; it goes on from "
+    with pytest.warns(RuntimeWarning, match=said + "step 16") as warned:
+        broken_off(lambda folder, **how: sweep(folder, other, **how), tmp_path, 24)
+    assert [one.filename for one in warned] == [__file__]
+    added = jnp.float32(1.0)  # what it closes over counts too, such as its data
+    with pytest.warns(RuntimeWarning, match=said + "step 24"):
+        sweep(tmp_path, other)
+
+
+def test_it_is_traced_no_second_time_for_that(tmp_path: Path) -> None:
+    traces: list[None] = []
+
+    def counted(hparams: Any, key: Any) -> Any:
+        traces.append(None)
+        return draws(hparams, key)
+
+    for folder in (None, tmp_path):
+        sweep(folder, counted)
+        assert len(traces) == 2  # the second one is inside the map over devices
+        traces.clear()
+
+
+def test_two_in_one_folder(tmp_path: Path, whole: Results) -> None:
+    with pytest.raises(
+        ValueError, match=rf"got {tmp_path}, where process {os.getpid()} of .+ sweep a folder of its own"
+    ):
+        sweep(tmp_path, progress=At(8, lambda: sweep(tmp_path) and None))
+    same(sweep(tmp_path), whole)
+
+
 # Killed in a process of its own --------------------------------------------------------------------------
 
 
 def started(folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.population.killed", str(folder)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    # What XLA says of each program that it loads would fill the pipe, which nobody empties meanwhile.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -1,11 +1,14 @@
 """A fit that was killed, stopped or interrupted ends with the bits of one that was not."""
 
+import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +78,18 @@ def test_a_fit_that_is_done_is_not_taken_again(tmp_path: Path) -> None:
     assert not told
 
 
+def test_a_fit_that_is_done_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"tx": fnn.optim.sgd(0.0), "validation": DATA, "patience": 2}
+    first = [fit(tmp_path / "done"), fit(tmp_path / "stopped", **options)]
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", never)
+    for a, b in zip([fit(tmp_path / "done"), fit(tmp_path / "stopped", **options)], first, strict=True):
+        same(a, b)
+
+
 def test_one_that_stopped_early_has_stopped(tmp_path: Path) -> None:
     options = {"tx": fnn.optim.sgd(0.0), "validation": DATA, "patience": 2}
     first = fit(tmp_path, **options)
@@ -97,6 +112,27 @@ def test_the_last_finite_state_is_saved(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError) as again:
         fit(tmp_path, **options)
     assert str(again.value) == str(first.value)
+    # It breaks in the first step that it takes: the batch is that step's all the same.
+    chex.assert_trees_all_equal(again.value.batch, first.value.batch)
+    assert again.value.event == first.value.event
+    same(again.value.result, first.value.result)
+
+
+def test_one_that_breaks_after_it_has_gone_on(tmp_path: Path) -> None:
+    """The examples of the last batch of an epoch break it, and it was interrupted before."""
+    order, _ = fnn.data.epoch_order(jax.random.key(5), 0, 26, 8)
+    bad = DATA._replace(x=X.at[order[2, 5]].set(3e38))
+    options = {"data": bad, "net": fnn.nn.mlp([6, 3], "relu"), "tx": fnn.optim.sgd(10.0)}
+    with pytest.raises(NonFiniteError) as whole:
+        fit(None, **options)
+    with pytest.raises(Interrupted):
+        fit(tmp_path, progress=Impatient(1), **options)
+    assert 0 < (latest(tmp_path) or 0) <= int(whole.value.result.state.step)
+    with pytest.raises(NonFiniteError) as again:
+        fit(tmp_path, **options)
+    assert str(again.value) == str(whole.value)
+    chex.assert_trees_all_equal(again.value.batch, whole.value.batch)
+    same(again.value.result, whole.value.result)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +155,80 @@ def test_another_fit_is_refused(changes: dict[str, Any], match: str, tmp_path: P
     fit(tmp_path, epochs=6)
     with pytest.raises(ValueError, match=f"checkpoint: got .*{match}"):
         fit(tmp_path, **changes)
+
+
+WARNED = [
+    ({"l2": 0.1}, "with l2 0.0, here 0.1; it goes on from step "),
+    ({"l1": 0.1, "clip_norm": 1.0}, "with l1 0.0, here 0.1; clip_norm None, here 1.0; it goes on"),
+    ({"accumulate": 2}, "with accumulate 1, here 2"),
+    ({"precision": "bfloat16"}, "with precision None, here float32, bfloat16, float32"),
+    ({"layout": fnn.parallel.data_parallel()}, "with devices 1, here 8"),
+    (
+        {"tx": fnn.optim.adam(2e-2)},
+        "as another program .network, loss, optimizer, augmentation, or fnn itself.; it goes",
+    ),
+    ({"net": fnn.nn.mlp([8, 3], "relu", dropout=0.2)}, "as another program"),
+    ({"net": fnn.nn.mlp([8, 3], "tanh", dropout=0.3)}, "as another program"),
+    ({"augment": lambda key, batch: (batch[0] * 0.9, *batch[1:])}, "as another program"),
+]
+
+
+@pytest.mark.parametrize(("changes", "match"), WARNED)
+def test_another_way_is_a_warning(changes: dict[str, Any], match: str, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        fit(tmp_path, progress=Impatient(1))
+    with pytest.warns(RuntimeWarning, match=f"checkpoint: what is in {tmp_path} was trained {match}") as warned:
+        fit(tmp_path, **changes)
+    assert [one.filename for one in warned] == [__file__]
+    # From now on this is the way.
+    fit(tmp_path, **changes)
+
+
+def test_who_takes_a_warning_for_an_error_loses_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted) as broken:
+        fit(tmp_path, progress=Impatient(1))
+    with pytest.raises(RuntimeWarning, match="with l2 0.0, here 0.5"):
+        fit(tmp_path, l2=0.5)
+    assert latest(tmp_path) == int(broken.value.result.state.step)
+    same(fit(tmp_path), fit(None))
+
+
+def test_one_that_has_ended_another_way_says_so(tmp_path: Path) -> None:
+    first = fit(tmp_path)
+    with pytest.warns(RuntimeWarning, match="as another program .*; it has ended, and its result comes back as it is"):
+        same(fit(tmp_path, tx=fnn.optim.adam(1e-3)), first)
+
+
+def test_another_jax_traces_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(tmp_path)
+    assert about(tmp_path)["how"]["made by"] == f"jax {jax.__version__} on cpu"
+    monkeypatch.setattr(jax, "__version__", "99")
+    fit(tmp_path, tx=fnn.optim.adam(1e-3))  # what it is made of cannot be told apart
+    with pytest.warns(RuntimeWarning, match="with l2 0.0, here 0.1"):
+        fit(tmp_path, l2=0.1)
+
+
+def test_a_checkpoint_of_before_there_was_such_a_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = fnn.checkpoint.save
+
+    def without(*args: Any, about: Any, **options: Any) -> None:
+        said(*args, about={name: value for name, value in about.items() if name != "how"}, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fnn.checkpoint.saver.save", without)
+        first = fit(tmp_path)
+    assert "how" not in about(tmp_path)
+    same(fit(tmp_path), first)
+
+
+def test_two_in_one_folder(tmp_path: Path) -> None:
+    class Second(Reporter):
+        def update(self, step: int, metrics: Any) -> None:
+            fit(tmp_path)
+
+    with pytest.raises(ValueError, match=rf"got {tmp_path}, where process {os.getpid()} of .+ fit a folder of its own"):
+        fit(tmp_path, progress=Second())
+    same(fit(tmp_path), fit(None))
 
 
 def test_a_folder_of_the_wrong_kind() -> None:
@@ -152,6 +262,40 @@ def test_a_full_disk_does_not_stop_the_training(tmp_path: Path, monkeypatch: pyt
     with pytest.warns(RuntimeWarning, match="no checkpoint of step 24: .*No space left on device"):
         result = fit(tmp_path)
     same(result, fit(None))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full_indeed(small_disk: Path) -> None:
+    with pytest.raises(Interrupted):
+        fit(small_disk, progress=Impatient(1))
+    last = latest(small_disk)
+    with (small_disk / "others").open("wb", buffering=0) as others, contextlib.suppress(OSError):
+        while others.write(bytes(4096)):
+            pass
+    assert shutil.disk_usage(small_disk).free == 0
+    with (
+        pytest.warns(RuntimeWarning, match=rf"no checkpoint of step \d+: .*That of step {last} is there as it was"),
+        pytest.raises(Interrupted, match=rf"and not saved: that of step {last} is in"),
+    ):
+        fit(small_disk, progress=Impatient(15), every=0.0)
+    with pytest.warns(RuntimeWarning, match="no checkpoint of step 24"):
+        same(fit(small_disk), fit(None))  # it trains to its end all the same
+    assert steps(small_disk) == [last]
+    assert not list(small_disk.glob(".partial-*"))
+    (small_disk / "others").unlink()
+    same(fit(small_disk), fit(None))
+    assert latest(small_disk) == 24
 
 
 def test_interrupted_with_a_full_disk_it_does_not_say_that_it_is_saved(
@@ -268,6 +412,30 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(KeyboardInterrupt) as broken:
         fit(tmp_path, progress=Impatient(3))
     assert not isinstance(broken.value, Interrupted)
+
+
+@pytest.mark.parametrize("at", ["_write", "seal", "_prune"])
+def test_sigterm_twice(at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one comes while it is being saved: it leaves at once, and what was there is there."""
+    with pytest.raises(Interrupted):
+        fit(tmp_path, progress=Impatient(1))
+    before = steps(tmp_path)
+
+    class Asked(Reporter):
+        def update(self, step: int, metrics: Any) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def again(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"fnn.checkpoint.folder.{at}", again)
+        with pytest.raises(KeyboardInterrupt) as broken:
+            fit(tmp_path, progress=Asked())
+    assert not isinstance(broken.value, Interrupted)
+    assert steps(tmp_path)[: len(before)] == before
+    assert not list(tmp_path.glob(".partial-*"))
+    same(fit(tmp_path), fit(None))
 
 
 def test_the_same_in_one_process(tmp_path: Path) -> None:
