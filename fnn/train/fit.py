@@ -256,7 +256,7 @@ def _compiled(advance: Callable[..., Carry], carry: Carry, run: _Run) -> Program
     ended = _ended(carry) or int(carry.state.step) >= run.total
     warn_of_another(run.saver, traced.jaxpr, "network, loss, optimizer, augmentation, or fnn itself", ended)
     if ended:
-        return lambda carry, stop: carry
+        return lambda carry, _: carry
     program = traced.lower().compile()
     run.reporter.compile_seconds = time.perf_counter() - begun
     return lambda carry, stop: program(carry, run.data, run.validation, jnp.int32(stop))

@@ -124,7 +124,8 @@ def test_in_a_fit(kind: str, tmp_path: Any) -> None:
     saved = fit(2, layout=layout, checkpoint=tmp_path)
     again = fit(2, layout=layout, checkpoint=tmp_path)
     chex.assert_trees_all_equal(jax.device_get(again.state.params), jax.device_get(saved.state.params))
-    on_one = fit(2, checkpoint=tmp_path)  # the same folder, on one device
+    with pytest.warns(RuntimeWarning, match="devices 8, here 1"):
+        on_one = fit(2, checkpoint=tmp_path)  # the same folder, on one device
     assert len(on_one.state.params["dense_0"]["w"].devices()) == 1
     chex.assert_trees_all_equal(jax.device_get(on_one.state.params), jax.device_get(saved.state.params))
 
