@@ -187,7 +187,7 @@ def test_another_way_is_a_warning(changes: dict[str, Any], match: str, tmp_path:
 def test_who_takes_a_warning_for_an_error_loses_nothing(tmp_path: Path) -> None:
     with pytest.raises(Interrupted) as broken:
         fit(tmp_path, progress=Impatient(1))
-    with pytest.raises(RuntimeWarning, match="with l2 0.0, here 0.5"):
+    with pytest.raises(RuntimeWarning, match=r"with l2 0\.0, here 0\.5"):
         fit(tmp_path, l2=0.5)
     assert latest(tmp_path) == int(broken.value.result.state.step)
     same(fit(tmp_path), fit(None))
