@@ -173,8 +173,8 @@ def fit(
     watch.begin(epochs * plan.steps, looking(step, net, loss, data, plan.suited(state)))
     settings = {"epochs": epochs, "batch_size": batch_size, "patience": patience, "key": key_numbers(key)}
     settings |= {} if checkpoint is None else {"data": fingerprint(data), "validation": fingerprint(validation)}
-    how = {"l2": float(l2), "l1": float(l1), "clip_norm": None if clip_norm is None else float(clip_norm)}
-    how |= {"accumulate": accumulate, **_on(precision, layout)}
+    numbers = {"l2": l2, "l1": l1, "clip_norm": clip_norm, "accumulate": accumulate}
+    how = {name: np.asarray(number).item() for name, number in numbers.items()} | _on(precision, layout)
     saver = saver_for(checkpoint, every, keep, {**settings, "how": how})
     run = _Run(step, data, validation, plan, epochs, reporter_for(progress), watch, saver, layout)
     with alone_in(saver, "fit"):

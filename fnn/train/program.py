@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -62,9 +63,10 @@ class _Sums:
     def _value(self, value: Any) -> str:
         if hasattr(value, "eqns"):
             return self.program(value)
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return f"{value.dtype} {self._value(jax.random.key_data(value))}"
         if isinstance(value, jax.Array | np.ndarray | np.generic):
-            typed = isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
-            array = np.asarray(jax.random.key_data(value) if typed else value)
+            array = np.asarray(value)
             return _sum(f"{array.shape} {value.dtype}", np.ascontiguousarray(array).tobytes())
         if isinstance(value, tuple | list):
             return f"({', '.join(map(self._value, value))})"
