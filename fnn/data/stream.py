@@ -161,7 +161,8 @@ class _Batches:
     ):
         self._rows, self._steps, self._fill, self._own = rows, steps, fill, own
         # A copy on the host: the caller's key is a part of a state that may be donated, or lie on many devices.
-        self._key = jax.random.wrap_key_data(np.array(jax.random.key_data(key)), impl=jax.random.key_impl(key))
+        numbers: Any = np.array(jax.random.key_data(key))
+        self._key = jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(key))
         self._form = (rows.examples, batch_size)
         self._per_epoch = steps_per_epoch(rows.examples, batch_size)
         self._orders: dict[int, tuple[np.ndarray, np.ndarray]] = {}
