@@ -62,7 +62,7 @@ def sweep(
         checkpoint: a folder. After each call the cells that are done may be saved there, and the same sweep goes on
             with the missing ones when it is called again, to end with the bits of one that was never broken off.
             With "auto" those are the bits of the forms that its own measurements chose, which are saved too. A call
-            that was under way is trained again. `train` itself is not compared: keep it the same.
+            that was under way is trained again. A warning tells when `train` is another program than it was.
         every: seconds between two checkpoints, at least; 0 saves as often as it can. Each holds all cells so far.
         keep: how many of the newest stay; None keeps all.
 
