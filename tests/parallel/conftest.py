@@ -1,6 +1,7 @@
 """Small programs without JAX, launched as workers, and a look at what they leave running."""
 
 import os
+import signal
 import sys
 import time
 import uuid
@@ -81,3 +82,17 @@ def program(tmp_path: Path, mark: str) -> Callable[[str], list[str]]:
 
     assert os.environ["FNN_TEST_MARK"]
     return of
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_heard() -> Iterator[None]:
+    """A shell starts what is in the background, or under nohup, with signals ignored; a launch would heed none."""
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
