@@ -9,7 +9,7 @@ Each process reads the examples of its own devices. The state is cut over all de
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,10 +62,9 @@ def main(options: Options) -> None:
 
 def launched(options: Options) -> int:
     """Runs this file in several processes."""
-    given = [word for word in sys.argv[1:] if not word.startswith("--processes")]
-    if "--processes" in sys.argv:
-        del given[given.index(sys.argv[sys.argv.index("--processes") + 1])]
-    this = [sys.executable, "-m", "experiments.multi_host", *given]
+    chosen = {name: value for name, value in asdict(options).items() if name != "processes" and value is not None}
+    words = [word for name, value in chosen.items() for word in (f"--{name}", str(value))]
+    this = [sys.executable, "-m", "experiments.multi_host", *words]
     ended = fnn.parallel.launch(this, options.processes, limit=options.limit, fewest=options.fewest)
     print(ended)
     return ended.status

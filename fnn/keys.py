@@ -6,8 +6,11 @@ of the data, the noise of a step and the first weights are functions of (key, ep
 """
 
 import zlib
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from fnn.typing import Array, Key
 
@@ -38,3 +41,24 @@ def for_layer(key: Key, name: str) -> Key:
         False
     """
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is an array of typed keys, or stands for one.
+
+    Example:
+        >>> is_key(jax.random.key(0)), is_key(jnp.zeros(2)), is_key(3)
+        (True, False, False)
+    """
+    return jnp.issubdtype(getattr(leaf, "dtype", np.dtype(object)), jax.dtypes.prng_key)
+
+
+def by_way_of_host(key: Key) -> Key:
+    """The same key, bound to no device, whatever becomes of the first one.
+
+    Example:
+        >>> bool(by_way_of_host(jax.random.key(3)) == jax.random.key(3))
+        True
+    """
+    numbers: Any = np.array(jax.random.key_data(key))
+    return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(key))

@@ -18,7 +18,7 @@ import fnn
 # A part may import only parts of a lower floor. Each entry is a file or a folder directly under fnn/.
 FLOORS = [
     {"typing"},
-    {"tree", "keys", "jaxlibs"},
+    {"tree", "keys", "jaxlibs", "signals"},
     {"errors"},
     {"targets", "contract", "agreed"},
     {"activations", "augment", "initializers", "losses", "metrics", "data"},
@@ -38,7 +38,7 @@ FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 # `train` takes functions, whoever wrote them: it may not know networks or losses of ours.
 FORBIDDEN = {"train": {"nn", "losses"}}
 # Helpers of the house itself, which a user has no need to call: a docstring is enough.
-FOR_THE_HOUSE = {"agreed", "contract", "errors", "jaxlibs", "keys", "targets"}
+FOR_THE_HOUSE = {"agreed", "contract", "errors", "jaxlibs", "keys", "signals", "targets"}
 MOST_LINES = 300
 MOST_BODY_LINES = 40
 DEEPEST_CLOSURE = 2

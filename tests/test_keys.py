@@ -54,3 +54,19 @@ def test_a_layers_key_is_the_same_in_every_process() -> None:
 def test_names_draw_different_numbers(names: list[str]) -> None:
     for a, b in combinations(names, 2):
         assert _bits(keys.for_layer(KEY, a)) != _bits(keys.for_layer(KEY, b))
+
+
+def test_typed_keys_and_what_stands_for_them() -> None:
+    shape = jax.eval_shape(lambda: jax.random.split(KEY, 3))
+    assert keys.is_key(KEY)
+    assert keys.is_key(shape)
+    assert not any(map(keys.is_key, [jax.random.key_data(KEY), 3, None, "key"]))
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_by_way_of_the_host_it_is_another_array_and_the_same_key(impl: str) -> None:
+    key = jax.random.key(5, impl=impl)
+    wanted, again = _bits(key), keys.by_way_of_host(key)
+    key.delete()
+    assert _bits(again) == wanted
+    assert again.dtype == jax.random.key(0, impl=impl).dtype

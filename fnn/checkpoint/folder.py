@@ -13,9 +13,10 @@ import jax
 import numpy as np
 
 from fnn.checkpoint import together
-from fnn.checkpoint.leaves import arrays_of, check_alike, check_held, described, is_key, key_kinds, put_back
+from fnn.checkpoint.leaves import arrays_of, check_alike, check_held, described, key_kinds, put_back
 from fnn.checkpoint.seal import Wrong, check_files, corrupt, opened, seal, to_disk
 from fnn.errors import check_count, message
+from fnn.keys import is_key
 from fnn.tree import named_leaves
 
 _ARRAYS, _PARTIAL, _DIGITS = "arrays", ".partial-", 10

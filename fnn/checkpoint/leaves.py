@@ -9,6 +9,7 @@ import numpy as np
 
 from fnn.checkpoint.together import placed
 from fnn.errors import message
+from fnn.keys import is_key
 from fnn.tree import named_leaves
 
 
@@ -35,11 +36,6 @@ def _description(name: str, leaf: Any) -> dict[str, Any]:
         got, remedy = f"dtype {leaf.dtype}", "Keep it out of the tree."
         raise TypeError(message(f"tree leaf {name!r}", got, "numbers", remedy))
     return {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
-
-
-def is_key(leaf: Any) -> bool:
-    """Whether a leaf is a typed key, or stands for one."""
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def key_kinds(tree: Any) -> dict[str, str]:

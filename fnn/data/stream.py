@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from fnn import keys
 from fnn.data.batches import host_order, steps_per_epoch
 from fnn.data.dataset import Dataset, WeightedBatch
 from fnn.data.source import Rows, Source, open_rows
@@ -160,9 +161,8 @@ class _Batches:
         self, rows: Rows, batch_size: int, key: Key, steps: range, fill: bool, own: Callable[[int], np.ndarray]
     ):
         self._rows, self._steps, self._fill, self._own = rows, steps, fill, own
-        # A copy on the host: the caller's key is a part of a state that may be donated, or lie on many devices.
-        numbers: Any = np.array(jax.random.key_data(key))
-        self._key = jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(key))
+        # A copy: the caller's key is a part of a state that may be donated, or lie on many devices.
+        self._key = keys.by_way_of_host(key)
         self._form = (rows.examples, batch_size)
         self._per_epoch = steps_per_epoch(rows.examples, batch_size)
         self._orders: dict[int, tuple[np.ndarray, np.ndarray]] = {}

@@ -3,16 +3,16 @@
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from fnn.parallel.output import Output
 from fnn.parallel.worker import Worker, signal_name
+from fnn.signals import handled
 
 Ended = Literal["done", "failed", "hung", "stopped"]
 _TICK = 0.05  # seconds between two looks
@@ -277,19 +277,6 @@ def stop_signals() -> Iterator[list[int]]:
         True
     """
     heard: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        del frame
-        heard.append(number)
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, note)
-    try:
+    to_stop = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with handled([number for number in to_stop if signal.getsignal(number) is not signal.SIG_IGN], heard.append):
         yield heard
-    finally:
-        for number, handler in before.items():
-            # None stands for a handler that is not Python's, which cannot be put back.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)

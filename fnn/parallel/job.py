@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from jax.experimental import multihost_utils
 
 from fnn.errors import check_count, check_scalar, message
 from fnn.parallel.pulse import Pulse
+from fnn.signals import handled
 
 _HEARTBEAT = 10  # seconds after which a machine that is gone is taken for gone
 # What those set that start many processes, and jax.distributed.initialize knows: Slurm, Open MPI, TPU pods, Kubernetes.
@@ -172,16 +172,10 @@ def _leave(job: Job, error: BaseException) -> None:
 @contextlib.contextmanager
 def _asked_by_signal(job: Job) -> Iterator[None]:
     """SIGTERM asks a process that is alone to stop; where there are several, JAX listens, and tells the others."""
-    if job.count > 1 or threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def ask(number: int, frame: Any) -> None:
-        del number, frame
+    def ask(number: int) -> None:
+        del number
         job._asked = True
 
-    before = signal.signal(signal.SIGTERM, ask)
-    try:
+    with handled([signal.SIGTERM] if job.count == 1 else [], ask):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

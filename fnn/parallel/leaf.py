@@ -4,11 +4,11 @@ import zlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from fnn.errors import is_traced
+from fnn.keys import by_way_of_host, is_key
 
 
 def movable(leaf: Any, mesh: Mesh) -> Any:
@@ -25,10 +25,7 @@ def movable(leaf: Any, mesh: Mesh) -> Any:
         order = np.ravel(np.asarray(leaf.sharding.mesh.devices))
     if list(order) == list(mesh.devices.flat):
         return leaf
-    if not _is_key(leaf):
-        return np.asarray(leaf)
-    numbers: Any = np.asarray(jax.random.key_data(leaf))
-    return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
+    return by_way_of_host(leaf) if is_key(leaf) else np.asarray(leaf)
 
 
 def digest(leaf: Any) -> int | None:
@@ -40,10 +37,6 @@ def digest(leaf: Any) -> int | None:
     """
     if is_traced(leaf) or (isinstance(leaf, jax.Array) and not leaf.is_fully_addressable):
         return None
-    numbers = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    numbers = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
     octets: Any = np.ascontiguousarray(numbers).reshape(-1).view(np.uint8)  # without a copy
     return zlib.crc32(octets)
-
-
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

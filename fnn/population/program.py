@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from fnn.errors import message, values_behind
+from fnn.keys import is_key
 from fnn.population.cells import Cells, Train
 from fnn.tree import named_leaves
 from fnn.typing import Array, Key
@@ -161,13 +161,3 @@ class Programs:
             return [call(first)]
         with ThreadPoolExecutor(self.at_once) as threads:
             return list(threads.map(call, starts))
-
-
-def is_key(a: Any) -> bool:
-    """Whether an array, or its shape, is one of typed keys.
-
-    Example:
-        >>> is_key(jax.random.key(0)), is_key(jnp.zeros(2))
-        (True, False)
-    """
-    return jnp.issubdtype(getattr(a, "dtype", np.dtype(object)), jax.dtypes.prng_key)

@@ -11,10 +11,11 @@ import numpy as np
 from fnn import jaxlibs
 from fnn.checkpoint import Saver
 from fnn.errors import Interrupted, check_callable, check_choice, check_count, is_traced, message
+from fnn.keys import is_key
 from fnn.population.cells import Cells, Train, checked_cells
 from fnn.population.memory import free_bytes
 from fnn.population.pace import Known, Pace, settled
-from fnn.population.program import Form, Programs, cell_of, is_key, outputs_of
+from fnn.population.program import Form, Programs, cell_of, outputs_of
 from fnn.population.results import Results
 from fnn.train.durable import (
     alone_in,

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import signal
-import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from fnn.checkpoint import CorruptCheckpoint, Saver, about, latest, restore, ste
 from fnn.checkpoint.alone import alone
 from fnn.checkpoint.together import several
 from fnn.errors import message
+from fnn.signals import handled
 from fnn.train.chunk import Carry
 from fnn.train.program import program_sum
 
@@ -206,20 +206,13 @@ def stopped_by_signals(saver: Saver) -> Iterator[None]:
         >>> with stopped_by_signals(Unsaved()):
         ...     pass
     """
-    if isinstance(saver, Unsaved) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def stop(number: int, frame: Any) -> None:
-        del number, frame
+    def stop(number: int) -> None:
+        del number
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
+    with handled([] if isinstance(saver, Unsaved) else [signal.SIGTERM], stop):
         yield
-    finally:
-        # None stands for a handler that is not Python's, which cannot be put back.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def interrupted_at(saver: Saver, done: int, total: int, unit: str = "steps") -> str:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
 from fnn.inspect.equations import parts
+from fnn.keys import is_key
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
@@ -63,7 +63,7 @@ class _Sums:
     def _value(self, value: Any) -> str:
         if hasattr(value, "eqns"):
             return self.program(value)
-        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if isinstance(value, jax.Array) and is_key(value):
             return f"{value.dtype} {self._value(jax.random.key_data(value))}"
         if isinstance(value, jax.Array | np.ndarray | np.generic):
             array = np.asarray(value)

@@ -19,7 +19,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import fnn
 from fnn.checkpoint import CorruptCheckpoint, about, latest, restore, save, steps
-from fnn.checkpoint.leaves import is_key
+from fnn.keys import is_key
 
 DTYPES = [
     "bool",

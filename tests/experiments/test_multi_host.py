@@ -17,8 +17,8 @@ import pytest
 
 import fnn
 from experiments.benchmarks.faults import difference, running
-from experiments.multi_host import Options, main
-from fnn.parallel.launch import launch
+from experiments.multi_host import Options, launched, main
+from fnn.parallel.launch import Launched, launch
 
 pytest.importorskip("grain", reason="streaming needs Grain")
 
@@ -34,6 +34,19 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     main(Options(steps=STEPS, every=EVERY, folder=folder))
     assert fnn.checkpoint.steps(folder) == [8, 16, 24]
     return folder
+
+
+def test_processes_get_all_options_but_their_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever the numbers are: here they are equal."""
+    given: list[Any] = []
+    ended = Launched((), "done")
+    monkeypatch.setattr(Launched, "status", 0)
+    monkeypatch.setattr(fnn.parallel, "launch", lambda *a, **options: given.extend([*a, options]) or ended)
+    assert launched(Options(processes=4, steps=4, every=4, fewest=4, folder=tmp_path)) == 0
+    words, processes, options = given
+    assert (processes, options["fewest"]) == (4, 4)
+    assert "--processes" not in words
+    assert [words[words.index(name) + 1] for name in ("--steps", "--every", "--folder")] == ["4", "4", str(tmp_path)]
 
 
 @contextlib.contextmanager
