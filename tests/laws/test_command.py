@@ -44,7 +44,7 @@ def test_other_commands(capsys: Output) -> None:
     assert main([]) == 0
     assert capsys.readouterr().out.startswith("usage: python -m fnn COMMAND")
     assert main(["law"]) == 2
-    assert "command: got 'law', expected doctor or laws or report." in capsys.readouterr().err
+    assert "command: got 'law', expected doctor or launch or laws or report." in capsys.readouterr().err
 
 
 def test_likes_a_convention(capsys: Output) -> None:
